@@ -325,11 +325,58 @@ fn a_run_becomes_a_data_set_whose_rows_are_what_was_recorded() {
     assert_eq!(parts.episodes["episode_index"], ["0", "1"]);
     assert_eq!(parts.column("frame_index")[..3], [0.0, 1.0, 2.0]);
 
-    // One of two episodes, twice.
+    // One of two episodes, of two runs. The gate of the second one does not fire.
+    let robot = place.join("controller/libero.toml");
+    edit(&robot, "schedule = { at = [2] }", "schedule = { at = [90] }");
+    let (code, other) = Run::of(&robot, place.join("other"), &["--auto-start"]).code();
+    assert_eq!(code, Some(0));
     let one = place.join("one");
-    succeeds(export(&[&run, &run], &one).args(["--episodes", "2"]));
-    let twice = Dataset::read(&one);
-    assert_eq!(twice.rows(), 2 * (ends[1] - ends[0]));
+    succeeds(export(&[&run, &other], &one).args(["--episodes", "2"]));
+    let both = Dataset::read(&one);
+    assert!(both.rows() > ends[1] - ends[0] + 30, "{}", both.rows());
+    assert_eq!(both.episodes["episode_index"], ["0", "1"]);
+    let none = "--only-interventions: no chosen episode has an intervention";
+    refuses(
+        export(&[&other], &place.join("x")).arg("--only-interventions"),
+        2,
+        &[none, "no episode that was chosen has one"],
+    );
+
+    // A run counts once, also a copy of it, and has its own observations.
+    refuses(&mut export(&[&run, &run], &place.join("x")), 2, &["run.aegis: found the same content as in"]);
+    let mixed = place.join("mixed");
+    std::fs::create_dir(&mixed).unwrap();
+    std::fs::copy(run.join("run.aegis"), mixed.join("run.aegis")).unwrap();
+    std::fs::copy(other.join(OBSERVATION_FILE), mixed.join(OBSERVATION_FILE)).unwrap();
+    refuses(
+        &mut export(&[&mixed], &place.join("x")),
+        2,
+        &["observations.aegis: episode 1: observation", "found an arrival at", "of different runs"],
+    );
+    let within = "found a place within the source";
+    refuses(&mut export(&[&other, &run], &run.join("data/set")), 2, &["--out: ", within]);
+    for (name, value) in
+        [("--arm", "blind"), ("--pictures", "24x32"), ("--plan", "study.toml"), ("--threads", "2")]
+    {
+        refuses(
+            export(&[&run], &place.join("x")).args([name, value]),
+            2,
+            &[name, "found for runs alone, which do not use it"],
+        );
+    }
+
+    // A record that was damaged is read up to its last whole period.
+    let record = std::fs::read(run.join("run.aegis")).unwrap();
+    let mut damaged = record.clone();
+    damaged[record.len() * 3 / 4] ^= 1;
+    std::fs::write(run.join("run.aegis"), &damaged).unwrap();
+    let output = export(&[&run], &place.join("part")).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && said.contains("run.aegis: damaged: frame"), "{said}");
+    let part = Dataset::read(&place.join("part"));
+    assert!((ends[0]..ends[1]).contains(&part.rows()), "{}", part.rows());
+    assert_eq!(part.episodes["end"].last().unwrap(), "unfinished");
+    std::fs::write(run.join("run.aegis"), &record).unwrap();
     refuses(
         export(&[&run], &place.join("x")).args(["--episodes", "7"]),
         2,
@@ -516,12 +563,24 @@ fn stored_episodes_are_simulated_again_and_their_rows_are_those_of_the_trace() {
     refuses(
         &mut command(&place.join("x"), &["--arm", "weak", "--only-interventions"]),
         2,
-        &["found no row to write"],
+        &["no chosen episode of weak has an intervention", "found no row to write"],
     );
     // A second source with pictures, where the first has none.
     let mut both = command(&place.join("x"), &["--arm", "blind"]);
     refuses(both.arg(&study).args(["--pictures", "0x0"]), 2, &["valid"]);
     assert!(!place.join("x").exists());
+
+    // A signal ends an export, of which nothing is left.
+    let mut ended = command(&place.join("x"), &["--arm", "blind", "--pictures", "96x96"]).spawn().unwrap();
+    let is_part = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with(".aegis-");
+    let has_part = || std::fs::read_dir(&place).unwrap().any(|entry| is_part(&entry.unwrap().file_name()));
+    while !has_part() {
+        assert!(ended.try_wait().unwrap().is_none(), "it ended before it began to write");
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    assert!(Command::new("kill").args(["-INT", &ended.id().to_string()]).status().unwrap().success());
+    assert_eq!(ended.wait().unwrap().code(), Some(5));
+    assert!(!has_part() && !place.join("x").exists());
 
     // A store whose results were edited: what is simulated again is another episode.
     let edited = |connection: &rusqlite::Connection| {

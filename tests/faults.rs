@@ -43,8 +43,9 @@ const JUDGE: &str = "controller/watchdog/src/judge/tests.rs";
 const ROS2: &str = "tests/ros2.rs";
 const HOST: &str = "sim_bridge/link/tests/host.rs";
 const EXPORT: &str = "tests/export.rs";
+const TRIAL: &str = "tests/trial.rs";
 
-const ROWS: [Row; 119] = [
+const ROWS: [Row; 125] = [
     (
         1,
         "weak policy misses its deadline once",
@@ -1221,6 +1222,60 @@ const ROWS: [Row; 119] = [
         &[
             (ROS2, "a_robot_of_ros_that_a_killed_server_left_in_motion_is_stopped_by_the_next_one"),
             (HOST, "a_robot_that_may_have_been_left_in_motion_is_stopped_without_a_command_of_this_server"),
+        ],
+    ),
+    (
+        134,
+        "the files of two runs are mixed in one folder, or a run is given twice, and it is exported",
+        "refused, naming the first observation that came at another time, or both sources; no data set is left",
+        "none",
+        &[(EXPORT, "a_run_becomes_a_data_set_whose_rows_are_what_was_recorded")],
+    ),
+    (
+        135,
+        "a signal ends an export",
+        "nothing of the data set is left; exit code 5",
+        "none",
+        &[(EXPORT, "stored_episodes_are_simulated_again_and_their_rows_are_those_of_the_trace")],
+    ),
+    (
+        136,
+        "the process of a trial is killed in an attempt, and the record is gone or cut",
+        "the attempt counts: only the process itself can say that nothing moved",
+        "none",
+        &[(
+            TRIAL,
+            "an_attempt_whose_process_is_gone_counts_whatever_its_record_says_and_a_suspension_stops_the_robot",
+        )],
+    ),
+    (
+        137,
+        "the log of a trial is cut, forged or contradicted by its records or its lock",
+        "no further episode over a record that the log does not know; `verify` names each contradiction",
+        "none",
+        &[(TRIAL, "a_log_that_was_cut_or_forged_contradicts_its_records_and_is_noticed")],
+    ),
+    (
+        138,
+        "Ctrl-Z (SIGTSTP) while the robot moves",
+        "safe stop; the controller is not suspended",
+        "50 ms and the next period",
+        &[(
+            TRIAL,
+            "an_attempt_whose_process_is_gone_counts_whatever_its_record_says_and_a_suspension_stops_the_robot",
+        )],
+    ),
+    (
+        139,
+        "an operator's program fails while the person drives: a leader arm's error, a script's channel that is not there",
+        "it lets go; the weak policy drives",
+        "`release_after_ms`",
+        &[
+            (TELEOP, "an_operators_program_that_fails_while_it_drives_lets_go"),
+            (
+                "sim_bridge/link/python/test_aegis_teleop.py",
+                "test_of_a_device_that_fails_lets_go_and_says_why_in_one_line",
+            ),
         ],
     ),
 ];

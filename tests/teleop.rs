@@ -416,10 +416,50 @@ fn the_projects_own_operator_answers_a_call_by_a_script() {
     run.until("Weak");
     teleop.until("over");
     assert_eq!(teleop.child.wait().unwrap().code(), Some(0));
-    let record = recorded(&run.end());
+    let folder = run.end();
+    // Before the call it sends nothing that the new episode would have to drop.
+    assert_eq!(dropped_before_the_first_call(&folder), 0);
+    let record = recorded(&folder);
     let strong = record.modes.iter().zip(&record.commands).filter(|(mode, _)| **mode == Mode::Strong);
     let joint: Vec<f32> = strong.map(|(_, command)| command[0]).collect();
     assert!((joint[joint.len() - 1] - joint[0] - 0.2).abs() < 0.01, "{:?}", joint.last());
+}
+
+/// Returns the number of an operator's commands that a run dropped before it called anybody, by the record.
+fn dropped_before_the_first_call(folder: &Path) -> u32 {
+    let mut reader = RunReader::open(&folder.join("run.aegis")).expect("it was recorded");
+    let mut dropped = 0;
+    while let Some(bytes) = reader.next_period().unwrap() {
+        let period: TickRecord<'_> = rmp_serde::from_slice(&bytes).expect("a period");
+        match period.output.call {
+            Some(report) if report.call == 0 => dropped += report.dropped,
+            Some(_) => break,
+            None => {}
+        }
+    }
+    dropped
+}
+
+#[test]
+fn an_operators_program_that_fails_while_it_drives_lets_go() {
+    let _slot = real_time_slot();
+    let plant = motion::plant("tcp/127.0.0.1:0", REST);
+    let folder = common::folder("teleop-fails");
+    let robot = by_hand(&folder, &plant.endpoint, "{ at = [1] }", [BUSY_MS, 120_000]);
+    let mut run = Run::of(&robot, folder.join("run"), &[]);
+    run.until("waiting for a start");
+    let script = folder.join("moves");
+    std::fs::write(&script, "wait called\nengage\nwait driving\nsend 20\nset 99 1\nsend 20000\n").unwrap();
+    let mut teleop = python("sim_bridge/link/python/teleop.py");
+    teleop.args(["--name", NAME, "--connect", &plant.endpoint, "--script"]).arg(&script);
+    let mut teleop = Process::start(&mut teleop);
+    teleop.until("quiet");
+    assert!(operate("start", &plant.endpoint));
+    teleop.until("driving 1");
+    run.until("call 1: the operator has let go");
+    run.until("Weak");
+    assert_eq!(teleop.child.wait().unwrap().code(), Some(1));
+    assert_eq!(summary(&run.end())["operator"]["let_go"], 1);
 }
 
 #[test]

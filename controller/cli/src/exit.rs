@@ -5,16 +5,15 @@ use std::borrow::Cow;
 use std::fmt::Arguments;
 use std::io::{self, ErrorKind};
 use std::process::ExitCode;
-#[cfg(feature = "robot")]
-use std::sync::{Arc, atomic::AtomicBool};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aegis_files::text::is_obeyed;
 #[cfg(feature = "robot")]
 use signal_hook::consts::{
-    SIGALRM, SIGHUP, SIGIO, SIGPROF, SIGTSTP, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU,
-    SIGXFSZ, TERM_SIGNALS,
+    SIGALRM, SIGIO, SIGPROF, SIGTSTP, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU, SIGXFSZ,
 };
+use signal_hook::consts::{SIGHUP, TERM_SIGNALS};
 
 pub use aegis_failure::{Exit, Failure, OrExit, failure};
 
@@ -39,7 +38,6 @@ pub const HELP: &str = "Exit codes: 0 done; 1 an episode or a file failed; 2 bad
                         or its last episode; \
                         5 a signal did, after a safe stop.";
 
-#[cfg(feature = "robot")]
 /// Returns a flag that is set once the process receives SIGINT, SIGTERM, SIGQUIT or SIGHUP.
 pub fn end_signal() -> Result<Arc<AtomicBool>, Failure> {
     let told = Arc::new(AtomicBool::new(false));
@@ -75,6 +73,15 @@ pub fn robot_end_signal() -> Result<Arc<AtomicBool>, Failure> {
 fn ignored(status: &str) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     line.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).unwrap_or(0)
+}
+
+/// Returns a flag that is set once the process receives SIGTSTP, which Ctrl-Z sends. From then on SIGTSTP does not suspend the process,
+/// whose robot would run on without its controller.
+#[cfg(feature = "robot")]
+pub fn suspend_signal() -> Result<Arc<AtomicBool>, Failure> {
+    let told = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(SIGTSTP, Arc::clone(&told)).or_exit(Exit::Failed)?;
+    Ok(told)
 }
 
 /// Prints the error, if there is one, and returns the exit code of the process: that of the work, or, where the work

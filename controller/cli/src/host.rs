@@ -7,7 +7,7 @@ use clap::Args;
 use crate::exit::{Exit, Failure, failure};
 
 /// How models are run.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, PartialEq)]
 pub struct HostArguments {
     /// What runs the models: cpu, cuda, tensorrt, or auto for the first of tensorrt, cuda and cpu that works. Results
     /// are the same bits only on cpu

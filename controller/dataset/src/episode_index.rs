@@ -8,7 +8,7 @@ use aegis_core::Schema;
 use aegis_core::feature::FeatureKind;
 use aegis_recorder::entry_log::Next;
 use aegis_recorder::observations::{
-    ObservationEntry, ObservationReader, RecordedEpisode, RecordingBegin, RecordingEnd,
+    ObservationEntry, ObservationReader, RecordedEpisode, RecordedObservation, RecordingBegin, RecordingEnd,
 };
 
 use crate::DatasetError;
@@ -22,13 +22,22 @@ pub struct FramePlace {
     pub offset: u64,
 }
 
+/// Place of an observation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ObservationPlace {
+    pub offset: u64,
+    pub stamp_ns: u64,
+    /// Time of arrival on the controller's clock, by which the run's record knows the same observation.
+    pub arrived_ns: u64,
+}
+
 /// Observations and frames of one episode.
 #[derive(Debug)]
 pub struct EpisodeIndex {
     pub episode: RecordedEpisode,
     pub schema: Schema,
-    /// Byte offset and stamp of each observation, by its number.
-    pub observations: BTreeMap<u32, (u64, u64)>,
+    /// Each observation, by its number.
+    pub observations: BTreeMap<u32, ObservationPlace>,
     /// Frames of each camera, in the order of their arrival.
     pub frames: BTreeMap<String, Vec<FramePlace>>,
     /// Number of frames that are no pictures of the size that the plant announced.
@@ -114,7 +123,8 @@ impl IndexReader {
                             "episode {number}: found {found} values; valid is {valid}, as announced"
                         ));
                     }
-                    index.observations.insert(found.sequence, (offset, found.stamp_ns));
+                    let RecordedObservation { sequence, stamp_ns, now_ns: arrived_ns, .. } = found;
+                    index.observations.insert(sequence, ObservationPlace { offset, stamp_ns, arrived_ns });
                 }
                 ObservationEntry::Frame(found) if found.episode == number => {
                     let announced = index.schema.feature(&found.camera);

@@ -7,11 +7,20 @@ use std::time::Duration;
 use aegis_core::control::{ControlSource, Intervention, Mode, Output, TickRecord};
 use aegis_recorder::EpisodeEnd;
 
+/// Observation, as the record of the control periods knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeenObservation {
+    /// Number of the observation within its episode.
+    pub sequence: u32,
+    /// Time of its arrival on the controller's clock.
+    pub received: Duration,
+}
+
 /// One control period of an episode.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PlannedRow {
-    /// Number of the newest observation that a policy may read by then; `None` where none had come.
-    pub sequence: Option<u32>,
+    /// The newest observation that a policy may read by then; `None` where none had come.
+    pub newest: Option<SeenObservation>,
     /// The command that was sent.
     pub action: Vec<f32>,
     pub source: ControlSource,
@@ -39,8 +48,8 @@ pub struct EpisodePlanner {
     episode: Option<PlannedEpisode>,
     intervention: Intervention,
     risk: f64,
-    /// Episode and number of the newest observation that a policy may read.
-    newest: Option<(u64, u32)>,
+    /// Episode of the newest observation that a policy may read, and the observation.
+    newest: Option<(u64, SeenObservation)>,
 }
 
 impl Default for EpisodePlanner {
@@ -62,9 +71,10 @@ impl EpisodePlanner {
         if let Some(stamp) = inputs.observation.filter(|stamp| stamp.fault.is_none())
             && self
                 .newest
-                .is_none_or(|(episode, sequence)| episode != stamp.episode || sequence < stamp.sequence)
+                .is_none_or(|(episode, seen)| episode != stamp.episode || seen.sequence < stamp.sequence)
         {
-            self.newest = Some((stamp.episode, stamp.sequence));
+            let seen = SeenObservation { sequence: stamp.sequence, received: stamp.received };
+            self.newest = Some((stamp.episode, seen));
         }
         if period.begins()
             && let Some(number) = inputs.wishes.start
@@ -89,10 +99,7 @@ impl EpisodePlanner {
             episode.refused.extend(refused.map(|frame| (frame.camera, frame.sequence)));
             if let Some(source) = source(output).filter(|_| output.send) {
                 episode.rows.push(PlannedRow {
-                    sequence: self
-                        .newest
-                        .filter(|(found, _)| *found == episode.number)
-                        .map(|(_, sequence)| sequence),
+                    newest: self.newest.filter(|(found, _)| *found == episode.number).map(|(_, seen)| seen),
                     action: period.command.to_vec(),
                     source,
                     risk: self.risk,

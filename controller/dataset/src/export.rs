@@ -1,7 +1,9 @@
 //! One export: a data set of several sources, which all have the same features.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use aegis_core::control::ControlSource;
 use serde_json::{Map, Value, json};
@@ -47,6 +49,12 @@ pub struct Export {
     writer: Option<DatasetWriter>,
     robot: String,
     sources: Vec<Value>,
+    /// SHA-256 of each source, and where it is.
+    claimed: BTreeMap<String, PathBuf>,
+    /// Number of sources of which only interventions were to be written and that have none.
+    without_intervention: usize,
+    /// Set by whoever ends the export early.
+    told: Arc<AtomicBool>,
 }
 
 impl Export {
@@ -64,7 +72,41 @@ impl Export {
             writer: None,
             robot: String::new(),
             sources: Vec::new(),
+            claimed: BTreeMap::new(),
+            without_intervention: 0,
+            told: Arc::default(),
         })
+    }
+
+    /// Ends the export once `told` is set, with [`DatasetError::Told`].
+    pub fn end_when(&mut self, told: Arc<AtomicBool>) {
+        self.told = told;
+    }
+
+    /// Returns an error once somebody has ended the export. Every source asks this after each of its steps.
+    ///
+    /// # Errors
+    /// [`DatasetError::Told`].
+    pub fn go_on(&self) -> Result<(), DatasetError> {
+        if self.told.load(Ordering::Acquire) { Err(DatasetError::Told) } else { Ok(()) }
+    }
+
+    /// Takes the content of a source, by its SHA-256, into the export.
+    ///
+    /// # Errors
+    /// [`DatasetError::Source`] for content that the export has already: its rows would count twice.
+    pub fn claim(&mut self, source: &Path, sha256: &str) -> Result<(), DatasetError> {
+        if let Some(before) = self.claimed.insert(sha256.into(), source.to_owned()) {
+            let found =
+                format!("found the same content as in {}; valid is each source once", before.display());
+            return Err(DatasetError::source(source, found));
+        }
+        Ok(())
+    }
+
+    /// Notes that only interventions of a source were to be written, and that it has none.
+    pub fn note_without_intervention(&mut self) {
+        self.without_intervention += 1;
     }
 
     /// Returns the features of the data set; `None` before the first source.
@@ -106,12 +148,18 @@ impl Export {
     /// Completes the data set.
     ///
     /// # Errors
-    /// [`DatasetError::Empty`] where there is no row, and [`DatasetError::Write`].
+    /// [`DatasetError::Empty`] where there is no row, [`DatasetError::Told`], and [`DatasetError::Write`].
     pub fn finish(self) -> Result<Finished, DatasetError> {
-        let Self { program, writer, robot, sources, .. } = self;
+        self.go_on()?;
+        let Self { program, writer, robot, sources, without_intervention, .. } = self;
         let [episodes, rows] = writer.as_ref().map_or([0; 2], DatasetWriter::counts);
         let Some(writer) = writer.filter(|_| rows > 0) else {
-            let reason = "no episode that was chosen has a row with its observation";
+            let reason = match without_intervention {
+                0 => "no episode that was chosen has a row with its observation",
+                _ => {
+                    "only interventions were to be written, and no episode that was chosen has one with its observations"
+                }
+            };
             return Err(DatasetError::Empty(reason.into()));
         };
         let numbers: Map<String, Value> =

@@ -10,11 +10,11 @@ use aegis_recorder::EpisodeEnd;
 use aegis_recorder::observations::{
     OBSERVATION_FILE, ObservationEntry, ObservationFile, RecordedObservation,
 };
-use aegis_recorder::run_log::{Ending, RunHeader, RunReader};
+use aegis_recorder::run_log::{Ending, FrameError, RunHeader, RunReader};
 use serde_json::json;
 
-use crate::episode_index::{EpisodeIndex, IndexReader, strip};
-use crate::episode_plan::{EpisodePlanner, PlannedEpisode, segments};
+use crate::episode_index::{EpisodeIndex, IndexReader, ObservationPlace, strip};
+use crate::episode_plan::{EpisodePlanner, PlannedEpisode, PlannedRow, segments};
 use crate::features::Features;
 use crate::picture::Picture;
 use crate::writer::{EpisodeNote, Row};
@@ -24,10 +24,10 @@ use crate::{DatasetError, Export, Selection};
 pub const RUN_FILE: &str = "run.aegis";
 
 /// Adds the rows of the run in `folder` to an export. Returns notes for people: what is missing, and which episodes are left out.
-/// A record that ends early is read up to its last whole period.
+/// A record that ends early or is damaged is read up to its last whole period.
 ///
 /// # Errors
-/// A folder without observations, a run that withheld its commands, features other than the export's, damage, and
+/// A folder without observations or with those of another run, a run that is in the export already or that withheld its commands, features other than the export's, damage, and
 /// [`DatasetError::Write`].
 pub fn export(folder: &Path, selection: &Selection, out: &mut Export) -> Result<Vec<String>, DatasetError> {
     RunExport::open(folder)?.run(selection, out)
@@ -42,6 +42,10 @@ struct RunExport {
     reader: RunReader,
     index: IndexReader,
     file: RefCell<ObservationFile>,
+    /// Damage at which reading the record ended.
+    damage: Option<String>,
+    /// Whether a chosen episode has an intervention.
+    has_intervention: bool,
     notes: Vec<String>,
 }
 
@@ -74,18 +78,29 @@ impl RunExport {
             reader,
             index,
             file: RefCell::new(file),
+            damage: None,
+            has_intervention: false,
             notes: Vec::new(),
         })
     }
 
     fn run(mut self, selection: &Selection, out: &mut Export) -> Result<Vec<String>, DatasetError> {
+        let record_sha256 = digest(&self.record)?;
+        out.claim(&self.record, &record_sha256)?;
         let before = out.counts();
         let mut planner = EpisodePlanner::default();
         let mut chosen = Vec::new();
         loop {
-            let bytes =
-                self.reader.next_period().map_err(|error| DatasetError::source(&self.record, error))?;
+            let bytes = match self.reader.next_period() {
+                Ok(bytes) => bytes,
+                Err(error @ FrameError::Damaged { .. }) => {
+                    self.damage = Some(error.to_string());
+                    None
+                }
+                Err(error) => return Err(DatasetError::source(&self.record, error)),
+            };
             let Some(bytes) = bytes else { break };
+            out.go_on()?;
             let period: TickRecord<'_> = rmp_serde::from_slice(&bytes)
                 .map_err(|error| DatasetError::source(&self.record, format!("a control period: {error}")))?;
             if let Some(episode) = planner.take(&period) {
@@ -110,14 +125,16 @@ impl RunExport {
         {}
         self.note_endings();
         let after = out.counts();
-        let digest =
-            |path: &Path| aegis_files::sha256(path).map_err(|error| DatasetError::source(path, error));
+        if selection.only_interventions && !self.has_intervention && !chosen.is_empty() {
+            self.notes.push("--only-interventions: no chosen episode has an intervention".into());
+            out.note_without_intervention();
+        }
         out.add_source(
             &self.header.plant,
             json!({
                 "kind": "run",
                 "folder": self.name,
-                "files": { RUN_FILE: digest(&self.record)?, OBSERVATION_FILE: digest(&self.observed)? },
+                "files": { RUN_FILE: record_sha256, OBSERVATION_FILE: digest(&self.observed)? },
                 "program": self.header.program,
                 "plant": self.header.plant,
                 "models": self.header.digests,
@@ -144,6 +161,7 @@ impl RunExport {
             return Ok(());
         }
         chosen.push(planned.number);
+        self.has_intervention |= planned.rows.iter().any(|row| row.intervention);
         let Some(index) = self.find(planned.number)? else {
             self.notes.push(format!(
                 "episode {} is left out: its observations are not in {OBSERVATION_FILE}",
@@ -151,6 +169,7 @@ impl RunExport {
             ));
             return Ok(());
         };
+        self.check_is_of_this_run(planned, &index)?;
         let settings = &self.header.recipe.settings;
         let indices: BTreeMap<&str, u32> =
             (0..).zip(&settings.cameras).map(|(index, camera)| (&*camera.name, index)).collect();
@@ -178,18 +197,15 @@ impl RunExport {
                 planned.number
             ));
         }
-        let has = |sequence: Option<u32>| {
-            sequence.is_some_and(|sequence| index.observations.contains_key(&sequence))
-        };
-        let without = planned.rows.iter().filter(|row| !has(row.sequence)).count();
+        let place = |row: &PlannedRow| index.observations.get(&row.newest?.sequence).copied();
+        let has = |row: &PlannedRow| place(row).is_some();
+        let without = planned.rows.iter().filter(|row| !has(row)).count();
         if without > 0 {
             let all = planned.rows.len();
             self.notes.push(format!("episode {}: {without} of {all} rows are left out: their observations are not in {OBSERVATION_FILE}", planned.number));
         }
-        let keep = planned
-            .rows
-            .iter()
-            .map(|row| has(row.sequence) && (row.intervention || !selection.only_interventions));
+        let keep =
+            planned.rows.iter().map(|row| has(row) && (row.intervention || !selection.only_interventions));
         let note = EpisodeNote {
             task: index.episode.instruction.clone(),
             success,
@@ -198,11 +214,10 @@ impl RunExport {
         };
         let mut newest = Newest::default();
         for segment in segments(keep) {
-            let writer = out.writer(&self.observed, &features)?;
-            writer.begin_episode(note.clone())?;
+            out.writer(&self.observed, &features)?.begin_episode(note.clone())?;
             for row in &planned.rows[segment] {
-                let place = row.sequence.and_then(|sequence| index.observations.get(&sequence)).copied();
-                let Some((offset, stamp_ns)) = place else { continue };
+                out.go_on()?;
+                let Some(ObservationPlace { offset, stamp_ns, .. }) = place(row) else { continue };
                 newest
                     .observe(&self.file, offset)
                     .map_err(|reason| DatasetError::source(&self.observed, reason))?;
@@ -215,7 +230,7 @@ impl RunExport {
                     let age = (i128::from(stamp_ns) - i128::from(frame.stamp_ns)) as f64 / 1e9;
                     pictures.push(Picture { data, age });
                 }
-                writer
+                out.writer(&self.observed, &features)?
                     .row(&Row {
                         values: &newest.values,
                         pictures: &pictures,
@@ -233,7 +248,29 @@ impl RunExport {
                         other => other,
                     })?;
             }
-            writer.end_episode()?;
+            out.writer(&self.observed, &features)?.end_episode()?;
+        }
+        Ok(())
+    }
+
+    /// Checks that each observation of an episode came when the record says that it did: the run stamps both files with the same clock, so
+    /// that those of another run differ.
+    fn check_is_of_this_run(
+        &self,
+        planned: &PlannedEpisode,
+        index: &EpisodeIndex,
+    ) -> Result<(), DatasetError> {
+        for seen in planned.rows.iter().filter_map(|row| row.newest) {
+            let Some(place) = index.observations.get(&seen.sequence) else { continue };
+            let received = seen.received.as_nanos();
+            if u128::from(place.arrived_ns) != received {
+                let (number, sequence, arrived) = (planned.number, seen.sequence, place.arrived_ns);
+                let reason = format!(
+                    "episode {number}: observation {sequence}: found an arrival at {arrived} ns; valid is {received} ns, as {RUN_FILE} has it: \
+                     the two files are of different runs, so put each run's own beside its record"
+                );
+                return Err(DatasetError::source(&self.observed, reason));
+            }
         }
         Ok(())
     }
@@ -258,7 +295,7 @@ impl RunExport {
             Some(Ending::Unmarked { offset }) => {
                 Some(format!("it ends early, at byte {offset} and without an end mark"))
             }
-            Some(Ending::Whole) | None => None,
+            Some(Ending::Whole) | None => self.damage.clone(),
         };
         let read = "what comes before is exported";
         self.notes.extend(early.map(|early| format!("{RUN_FILE}: {early}; {read}")));
@@ -271,6 +308,10 @@ impl RunExport {
             ));
         }
     }
+}
+
+fn digest(path: &Path) -> Result<String, DatasetError> {
+    aegis_files::sha256(path).map_err(|error| DatasetError::source(path, error))
 }
 
 /// The newest observation and pictures, which the next row may have again.

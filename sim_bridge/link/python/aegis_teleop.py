@@ -81,6 +81,11 @@ class Hand:
                 far.append((channel["name"] or f"channel {index}", distance, channel["within"]))
         return far
 
+    def is_idle(self) -> bool:
+        """Returns whether nothing is to be sent: nobody is called or drives. What an episode before has still to say to its controller
+        would be dropped by the next one."""
+        return self.call is None or (self.call["state"] == "quiet" and not self.is_engaged)
+
     def command(self, values: list, now_ns: int) -> bytes | None:
         """Returns the next command with these values, or None before the first call of a controller."""
         if self.call is None:
@@ -257,7 +262,8 @@ class Script:
         return self.at >= len(self.steps) and self.left == 0
 
     def run(self, hand: Hand) -> list[str]:
-        """Takes every step that can be taken before the next command is sent; returns lines to print."""
+        """Takes every step that can be taken before the next command is sent; returns lines to print. Raises ValueError for a channel that
+        the robot has not."""
         said = []
         if self.left:
             self.left -= 1
@@ -274,10 +280,11 @@ class Script:
                 hand.is_engaged = word == "engage"
                 if hand.is_engaged:
                     self.values = hand.near()
-            elif word == "set":
-                self.values[rest[0]] = rest[1]
-            elif word == "add":
-                self.values[rest[0]] += rest[1]
+            elif word in ("set", "add"):
+                index, value = rest
+                if not 0 <= index < len(self.values):
+                    raise ValueError(f"--script: {word}: found channel {index}; valid is 0 to {len(self.values) - 1}")
+                self.values[index] = value if word == "set" else self.values[index] + value
             elif word == "send":
                 self.left = rest[0]
             elif word == "say":

@@ -174,7 +174,21 @@ def drive(session, name: str, device, terminal: Terminal, rate: float) -> None:
     hear = session.declare_subscriber(f"aegis/{name}/call", lambda sample: calls.put(sample.payload.to_bytes()))
     quick = {"congestion_control": zenoh.CongestionControl.DROP, "priority": zenoh.Priority.REAL_TIME, "express": True}
     commands = session.declare_publisher(f"aegis/{name}/teleop", **quick)
-    period, due = 1 / rate, time.monotonic()
+    try:
+        answer(name, hand, calls, told, commands, device, terminal, 1 / rate)
+    finally:
+        # Lets go before it leaves, whatever ends it: a stream that dies while a person drives is a stop.
+        if hand.call is not None:
+            hand.is_engaged = False
+            put(commands.put, hand.command([], time.monotonic_ns()))
+        hear.undeclare()
+        commands.undeclare()
+
+
+def answer(name: str, hand: Hand, calls, told: list, commands, device, terminal: Terminal, period: float) -> None:
+    """Sends a command every `period` seconds while a person is called or drives, until a signal is told, the person ends, or a script is
+    over. Raises SystemExit for a device that cannot be read."""
+    due = time.monotonic()
     while not told:
         now = time.monotonic()
         while not calls.empty():
@@ -194,8 +208,9 @@ def drive(session, name: str, device, terminal: Terminal, rate: float) -> None:
             for key in pressed:
                 if key == " ":
                     hand.toggle()
-            values = device.read(hand, pressed.replace(" ", ""), now)
-            put(commands.put, hand.command(values, time.monotonic_ns()))
+            values = read(device, hand, pressed.replace(" ", ""), now)
+            if not hand.is_idle():
+                put(commands.put, hand.command(values, time.monotonic_ns()))
             if hand.rings(now):
                 terminal.ring()
             terminal.show(status(hand, values, now), now)
@@ -203,12 +218,18 @@ def drive(session, name: str, device, terminal: Terminal, rate: float) -> None:
                 break
         due = max(due + period, now)
         time.sleep(max(0.0, due - time.monotonic()))
-    # Lets go before it leaves: a stream that dies while a person drives is a stop.
-    if hand.call is not None:
-        hand.is_engaged = False
-        put(commands.put, hand.command([], time.monotonic_ns()))
-    hear.undeclare()
-    commands.undeclare()
+
+
+def read(device, hand: Hand, pressed: str, now: float) -> list:
+    """Returns a device's values. Raises SystemExit, with what went wrong in one line, for a device that cannot be read: drivers of arms
+    raise errors of any kind."""
+    try:
+        return device.read(hand, pressed, now)
+    except ValueError as error:
+        raise SystemExit(str(error)) from None
+    except Exception as error:
+        reason = " ".join(str(error).split()) or "no reason"
+        raise SystemExit(f"the device cannot be read any more, so it lets go: {type(error).__name__}: {reason}") from None
 
 
 def status(hand: Hand, values: list, now: float) -> str:

@@ -12,7 +12,7 @@ from unittest import mock
 
 from aegis_teleop import Hand, Keys, Leader, Script, parse_pair
 from aegis_wire import decode, encode
-from teleop import LeaderDevice
+from teleop import LeaderDevice, drive
 
 CHANNELS = [
     {"name": "lift", "kind": "position", "bounds": [-1.0, 1.0], "within": 0.05},
@@ -243,6 +243,55 @@ class AScript(unittest.TestCase):
         for line in ("wait", "wait nobody", "engage now", "set a 1", "send 0", "add 1", "say", "dance"):
             with self.assertRaisesRegex(ValueError, "--script: found .*valid is wait STATE, engage"):
                 Script([line])
+
+    def test_a_channel_that_the_robot_has_not_is_said(self):
+        for step in ("set 99 1", "add -1 0.1"):
+            script = Script(["engage", step])
+            with self.assertRaisesRegex(ValueError, "--script: (set|add): found channel (99|-1); valid is 0 to 2"):
+                script.run(hand())
+
+
+class AnEnd(unittest.TestCase):
+    """What `teleop.py` sends before a device's failure ends it, to a network that is none."""
+
+    def sent(self, device, states: list) -> list:
+        session, calls = mock.Mock(), []
+        session.declare_subscriber.side_effect = lambda key, heard: calls.append(heard) or mock.Mock()
+        publisher = session.declare_publisher.return_value
+        terminal = mock.Mock(keys=lambda: calls[0](mock.Mock(**{"payload.to_bytes.return_value": states.pop(0)})) or "")
+        with mock.patch("teleop.signal.signal"), self.assertRaises(SystemExit) as ended:
+            drive(session, "arm", device, terminal, 500.0)
+        self.end = str(ended.exception)
+        return [decode(put.args[0])[1] for put in publisher.put.call_args_list]
+
+    def test_of_a_device_that_fails_lets_go_and_says_why_in_one_line(self):
+        class Arm:
+            reads = 0
+
+            def read(self, hand, pressed, now):
+                self.reads += 1
+                if self.reads > 2:
+                    raise RuntimeError("the cable\nwas pulled")
+                hand.is_engaged = True
+                return COMMAND
+
+        sent = self.sent(Arm(), [call() for _ in range(9)])
+        self.assertEqual([command["engaged"] for command in sent], [True, True, False])
+        self.assertEqual(self.end, "the device cannot be read any more, so it lets go: RuntimeError: the cable was pulled")
+
+    def test_nothing_is_sent_while_nobody_is_called(self):
+        class Arm:
+            reads = 0
+
+            def read(self, hand, pressed, now):
+                self.reads += 1
+                if self.reads > 5:
+                    raise ValueError("over")
+                return COMMAND
+
+        quiet = call(state="quiet", call=0)
+        sent = self.sent(Arm(), [quiet, quiet, call(), quiet, quiet, quiet, quiet])
+        self.assertEqual([command["call"] for command in sent], [1, 0], "the answer to the call, and the one that lets go")
 
 
 if __name__ == "__main__":

@@ -22,6 +22,9 @@ use crate::commands::plan::{take_over, verify_registration};
 use crate::exit::{Exit, Failure, OrExit, failure};
 use crate::world::World;
 
+/// Plan of the verbs that are given none.
+const PLAN: &str = "experiments/study.toml";
+
 /// Verbs of `aegis experiment`.
 #[derive(Subcommand)]
 pub enum ExperimentVerb {
@@ -49,7 +52,7 @@ pub fn run(verb: &ExperimentVerb) -> Result<(), Failure> {
 #[derive(Args)]
 pub struct Registered {
     /// The registered plan
-    #[arg(long, value_name = "FILE", default_value = "experiments/study.toml")]
+    #[arg(long, value_name = "FILE", default_value = PLAN)]
     pub plan: PathBuf,
     /// Its lock; PLAN with .lock.toml when left out
     #[arg(long, value_name = "FILE")]
@@ -57,6 +60,11 @@ pub struct Registered {
 }
 
 impl Registered {
+    /// Returns whether a plan or a lock was given other than those that count when they are left out.
+    pub fn is_given(&self) -> bool {
+        self.lock.is_some() || self.plan != Path::new(PLAN)
+    }
+
     fn lock(&self) -> PathBuf {
         self.lock.clone().unwrap_or_else(|| lock_path(&self.plan))
     }

@@ -22,7 +22,13 @@ pub fn run(verb: &ExportVerb) -> Result<(), Failure> {
     }
 }
 
-/// Converts an error of a data set to a failure: the system's where writing failed, else the caller's.
+/// Converts an error of a data set to a failure: the system's where writing failed, a signal's where one ended the export, else the
+/// caller's.
 fn of_dataset(error: DatasetError) -> Failure {
-    failure(if error.is_of_the_system() { Exit::Failed } else { Exit::Input }, error)
+    let exit = match &error {
+        DatasetError::Told => Exit::Signal,
+        error if error.is_of_the_system() => Exit::Failed,
+        _ => Exit::Input,
+    };
+    failure(exit, error)
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use aegis_link::wire::OperatorCommand;
 use aegis_robot::PlantListener;
 
-use crate::exit::tell;
+use crate::exit::{Exit, Failure, failure, tell};
 
 /// Interval at which a wait for a line looks at other things.
 const POLL: Duration = Duration::from_millis(50);
@@ -18,11 +18,15 @@ const POLL: Duration = Duration::from_millis(50);
 const LONGEST: usize = 500;
 
 /// Reader of standard input.
-pub struct Person(Mutex<Receiver<String>>);
+pub struct Person {
+    lines: Mutex<Receiver<String>>,
+    /// Set by SIGTSTP, which stops the robot instead of suspending its controller.
+    suspended: Arc<AtomicBool>,
+}
 
 impl Person {
-    /// Starts to read lines, on a thread of its own. Bytes that are no text are replaced.
-    pub fn at_the_terminal() -> Self {
+    /// Starts to read lines, on a thread of its own. Bytes that are no text are replaced. `suspended` is set by SIGTSTP.
+    pub fn at_the_terminal(suspended: Arc<AtomicBool>) -> Self {
         let (sender, lines) = channel();
         std::thread::spawn(move || {
             let mut input = std::io::stdin().lock();
@@ -34,10 +38,11 @@ impl Person {
                 line.clear();
             }
         });
-        Self(Mutex::new(lines))
+        Self { lines: Mutex::new(lines), suspended }
     }
 
-    /// Does some work while lines are passed on to the controller: an empty one starts the episode, `s` and `e` stop it.
+    /// Does some work while lines are passed on to the controller: an empty one starts the episode, `s` and `e` stop it, and so does
+    /// SIGTSTP.
     pub fn beside<T>(&self, listener: &PlantListener, work: impl FnOnce() -> T) -> T {
         let is_over = AtomicBool::new(false);
         std::thread::scope(|scope| {
@@ -49,8 +54,13 @@ impl Person {
     }
 
     fn operate(&self, listener: &PlantListener, is_over: &AtomicBool) {
-        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        // What came between two episodes is over.
+        self.suspended.store(false, Ordering::Release);
         while !is_over.load(Ordering::Acquire) {
+            if self.suspended.swap(false, Ordering::AcqRel) {
+                listener.obey(OperatorCommand::Stop);
+            }
             match lines.recv_timeout(POLL).as_deref().map(str::trim) {
                 Ok("" | "start") => listener.obey(OperatorCommand::Start),
                 Ok("s" | "stop") => listener.obey(OperatorCommand::Stop),
@@ -62,6 +72,14 @@ impl Person {
         }
     }
 
+    /// Returns the error of an answer that did not come: a signal's, or that of an input that was over.
+    pub fn no_answer(reason: &str, signal: &AtomicBool) -> Failure {
+        match signal.load(Ordering::Acquire) {
+            true => failure(Exit::Signal, reason),
+            false => failure(Exit::Failed, format!("standard input is over: {reason}")),
+        }
+    }
+
     /// Asks a question until a line is an answer to it. Returns `None` where the input is over, or a signal came, before there is one.
     pub fn ask<T>(
         &self,
@@ -69,7 +87,7 @@ impl Person {
         signal: &Arc<AtomicBool>,
         answer: impl Fn(Answer<'_>) -> Option<T>,
     ) -> Option<T> {
-        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         while lines.try_recv().is_ok() {}
         tell!("{question}");
         loop {
@@ -86,6 +104,24 @@ impl Person {
             }
         }
     }
+}
+
+/// Does some work during which SIGTSTP, which sets `suspended`, stops the robot instead of suspending its controller.
+pub fn stopping_for<T>(suspended: &AtomicBool, listener: &PlantListener, work: impl FnOnce() -> T) -> T {
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Acquire) {
+                if suspended.swap(false, Ordering::AcqRel) {
+                    listener.obey(OperatorCommand::Stop);
+                }
+                std::thread::sleep(POLL);
+            }
+        });
+        let done = work();
+        is_over.store(true, Ordering::Release);
+        done
+    })
 }
 
 /// A line that answers a question: its first word, and the rest as a remark without control characters.

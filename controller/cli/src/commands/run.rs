@@ -12,7 +12,8 @@ use aegis_link::{Principal, Role};
 use aegis_robot::{Ended, Robot, Run, RunOptions, Viewer, Watchers};
 use clap::Args;
 
-use crate::exit::{Exit, Failure, OrExit, end_signal, say};
+use crate::commands::person::stopping_for;
+use crate::exit::{Exit, Failure, OrExit, end_signal, say, suspend_signal};
 use crate::outlet;
 use crate::remote::guard;
 use crate::scene_resolver::Libero;
@@ -70,7 +71,7 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
     outlet::begin().or_exit(Exit::Failed)?;
     let robot = Robot::load(&arguments.robot)?;
     let runtime = onnx_runtime()?;
-    let signal = end_signal()?;
+    let (signal, suspended) = (end_signal()?, suspend_signal()?);
     let session = open_link(&robot, arguments.allow_plaintext_network)?;
     let live = Arc::new(Mutex::new(Live::default()));
     let sink = match (arguments.view, arguments.json) {
@@ -101,9 +102,10 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
     };
     let mut run = Run::open(&robot, &runtime, session, signal, options, watchers)?;
     let (listener, told) = (run.listener(), run.told());
-    let view = || view::show(live, move |command| listener.obey(command), told);
+    let obeying = Arc::clone(&listener);
+    let view = || view::show(live, move |command| obeying.obey(command), told);
     let view = arguments.view.then(view).transpose().or_exit(Exit::Failed)?;
-    let outcome = run.episodes();
+    let outcome = stopping_for(&suspended, &listener, || run.episodes());
     let ended = run.end(outcome)?;
     // The view gives the terminal back before anything is printed.
     drop(view);

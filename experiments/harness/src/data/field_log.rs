@@ -76,6 +76,19 @@ impl FieldLog {
         Ok(Self { path, file, head, entries })
     }
 
+    /// Returns the newest seal, which covers every entry: quote it elsewhere.
+    pub fn head(&self) -> &str {
+        &self.head
+    }
+
+    /// Returns the time for the next entry: `now`, but none before that of the newest entry, where a clock was set back.
+    pub fn time(&self, now: String) -> String {
+        match self.entries.last().map(Entry::when) {
+            Some(newest) if now.as_str() < newest => newest.to_owned(),
+            _ => now,
+        }
+    }
+
     /// Adds an entry, and returns once it is on the disk.
     ///
     /// # Errors

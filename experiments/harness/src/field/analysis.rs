@@ -4,8 +4,9 @@ use aegis_core::Start;
 use aegis_statistics::{Contrast, Over, Proportion, StatisticsError, Triplet, contrast, holm};
 use serde::Serialize;
 
+use super::amendments::contradictions;
 use super::attempts::{Attempts, Past};
-use super::log::Outcome;
+use super::log::{Entry, Outcome};
 use super::plan::{FieldContrast, FieldPlan};
 use super::schedule::Episode;
 use crate::episode::arm::ArmName;
@@ -42,6 +43,9 @@ pub struct FieldReport {
     pub arms: Vec<ArmRow>,
     /// Each contrast, in the plan's order.
     pub contrasts: Vec<ContrastRow>,
+    /// Everything in which lock and log contradict each other, as sentences.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub contradictions: Vec<String>,
 }
 
 /// Figures of one arm.
@@ -83,6 +87,19 @@ pub struct ContrastRow {
     pub holds: bool,
     /// The same over every first attempt, where one without an outcome counts as lost.
     pub first_attempts: Option<Contrast>,
+    /// Reasons not to believe the result alone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub doubts: Vec<Doubt>,
+}
+
+/// Reason not to believe the result of a contrast alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Doubt {
+    /// The same test over first attempts alone, adjusted in the same way, gives the other answer.
+    FirstAttempts,
+    /// The claim would not hold if every episode during which the program had ended had gone against it.
+    ProgramEnds,
 }
 
 /// Inputs of an analysis beside the attempts.
@@ -102,6 +119,8 @@ pub struct Trial<'a> {
     pub schedule: &'a [Episode],
     /// Attempts so far.
     pub attempts: &'a Attempts,
+    /// Entries of the log, of which the attempts are.
+    pub entries: &'a [Entry],
 }
 
 /// Computes the figures of a trial.
@@ -115,22 +134,31 @@ pub fn analyse(trial: Trial<'_>) -> Result<FieldReport, StatisticsError> {
         let past = attempts.of.get(episode)?.first()?;
         Some(past.success().unwrap_or_default())
     });
-    let tested = |one: &FieldContrast, blocks: &[Block]| tested(trial, one, blocks);
-    let found: Vec<Option<Contrast>> =
-        plan.contrasts.iter().map(|one| tested(one, &complete)).collect::<Result<_, _>>()?;
-    let p: Vec<f64> = found.iter().map(|one| one.as_ref().map_or(1.0, |one| one.mcnemar.one_sided)).collect();
-    let rows = plan.contrasts.iter().zip(found).zip(holm(&p)?);
-    let contrasts = rows.map(|((one, contrast), adjusted)| {
-        Ok(ContrastRow {
+    let family = |blocks: &dyn Fn(&FieldContrast) -> Vec<Block>| {
+        let found = plan.contrasts.iter().map(|one| tested(trial, one, &blocks(one)));
+        let found: Vec<Option<Contrast>> = found.collect::<Result<_, _>>()?;
+        let p: Vec<f64> =
+            found.iter().map(|one| one.as_ref().map_or(1.0, |one| one.mcnemar.one_sided)).collect();
+        Ok::<_, StatisticsError>(found.into_iter().zip(holm(&p)?).collect::<Vec<_>>())
+    };
+    let judged = family(&|_| complete.clone())?;
+    let at_first = family(&|_| first.clone())?;
+    let at_worst = family(&|one| against(trial, one))?;
+    let rows = plan.contrasts.iter().zip(judged).zip(at_first).zip(at_worst);
+    let contrasts = rows.map(|(((one, (contrast, adjusted)), (first_attempts, first)), (_, worst))| {
+        let [holds, at_first, at_worst] = [adjusted, first, worst].map(|p| p <= plan.alpha);
+        let doubts = [(Doubt::FirstAttempts, holds != at_first), (Doubt::ProgramEnds, holds && !at_worst)];
+        ContrastRow {
             better: one.better.clone(),
             than: one.than.clone(),
             contrast,
             adjusted,
-            holds: adjusted <= plan.alpha,
-            first_attempts: tested(one, &first)?,
-        })
+            holds,
+            first_attempts,
+            doubts: doubts.into_iter().filter_map(|(doubt, applies)| applies.then_some(doubt)).collect(),
+        }
     });
-    let contrasts = contrasts.collect::<Result<_, StatisticsError>>()?;
+    let contrasts = contrasts.collect();
     let is_open = |past: &Vec<Past>| {
         past.len() < plan.attempts as usize && past.iter().all(|past| past.success().is_none())
     };
@@ -149,10 +177,12 @@ pub fn analyse(trial: Trial<'_>) -> Result<FieldReport, StatisticsError> {
         inspections: attempts.inspections.clone(),
         arms: plan.arms.iter().map(|arm| row(trial, arm, &complete)).collect::<Result<_, _>>()?,
         contrasts,
+        contradictions: contradictions(lock, trial.entries),
     })
 }
 
 /// Block in which every arm has an outcome.
+#[derive(Clone)]
 struct Block {
     start: usize,
     /// Index of each arm's episode, in the plan's order of arms.
@@ -181,6 +211,16 @@ fn blocks(trial: Trial<'_>, outcome: impl Fn(usize) -> Option<bool>) -> Vec<Bloc
         Some(Block { start: episodes.first()?.start, episodes: places, outcomes })
     };
     trial.schedule.chunks(arms.len()).enumerate().filter_map(block).collect()
+}
+
+/// Returns the blocks of a contrast as they would be if each episode during which the program had ended had gone against the claim.
+fn against(trial: Trial<'_>, one: &FieldContrast) -> Vec<Block> {
+    blocks(trial, |episode| {
+        let ended = trial.attempts.of.get(episode)?.iter().any(|past| past.outcome.is_none());
+        let arm = &trial.schedule.get(episode)?.arm;
+        let is_of_it = *arm == one.better || *arm == one.than;
+        if ended && is_of_it { Some(*arm == one.than) } else { trial.attempts.success(episode) }
+    })
 }
 
 fn tested(
@@ -240,8 +280,8 @@ pub(super) mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::field::attempts::tests::{STARTS, begun, done, ended};
-    use crate::field::log::Entry;
+    use crate::field::attempts::tests::{STARTS, begun, done, ended, numbered};
+    use crate::field::log::Attempt;
     use crate::field::plan::tests::plan;
     use crate::field::schedule::schedule;
     use crate::plan::registration::{Frozen, Scenes};
@@ -250,6 +290,12 @@ pub(super) mod tests {
     /// A trial of 2 × 40 blocks: strong wins everything, aegis all but one in eight, blind half, weak a quarter, with one attempt of
     /// aegis stopped and repeated and one block without its weak episode.
     pub fn report() -> FieldReport {
+        report_with(|_, _| false)
+    }
+
+    /// The same trial, in which the program ended during the first attempt at each episode of which `ends` says so by block and arm,
+    /// and the next attempt went as that one would have.
+    pub fn report_with(ends: impl Fn(usize, &str) -> bool) -> FieldReport {
         let mut plan = plan();
         plan.blocks_per_start = 40;
         let schedule = schedule(&plan, 2);
@@ -264,6 +310,11 @@ pub(super) mod tests {
             };
             let stopped = || Outcome::Stopped { reason: "plant_lost".into() };
             let mut number = 1;
+            if ends(block, episode.arm.as_str()) {
+                let attempt = Attempt { episode: index, number };
+                entries.extend([begun(index, 1), Entry::Abandoned { when: String::new(), attempt }]);
+                number = 2;
+            }
             if (block, episode.arm.as_str()) == (5, "aegis") {
                 entries.extend([begun(index, 1), ended(&schedule, index, 1, stopped())]);
                 number = 2;
@@ -275,6 +326,7 @@ pub(super) mod tests {
             }
             entries.extend([begun(index, number), ended(&schedule, index, number, done(success))]);
         }
+        let entries = numbered(entries.to_vec());
         let attempts = Attempts::of(&plan, &schedule, &STARTS, &entries).unwrap();
         let frozen = Frozen::of(
             json!({ "trial": 1 }),
@@ -291,6 +343,7 @@ pub(super) mod tests {
             starts: &STARTS,
             schedule: &schedule,
             attempts: &attempts,
+            entries: &entries,
         };
         analyse(trial).unwrap()
     }
@@ -324,10 +377,28 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_claim_that_depends_on_what_was_repeated_is_doubted() {
+        assert!(report().contrasts.iter().all(|one| one.doubts.is_empty()));
+        // Of weak, each episode that it would have lost was broken off once: against the claim, weak wins these blocks.
+        let found = report_with(|block, arm| arm == "weak" && block % 4 != 0 && block != 7);
+        assert_eq!(found.arms[0].abandoned, 59);
+        assert!(found.contrasts[0].holds);
+        assert_eq!(found.contrasts[0].doubts, [Doubt::ProgramEnds]);
+        // Of aegis, each won one was, which counts as lost at first.
+        let found = report_with(|block, arm| arm == "aegis" && block % 8 != 0 && block != 5);
+        assert!(found.contrasts[0].holds);
+        assert_eq!(found.contrasts[0].doubts, [Doubt::FirstAttempts, Doubt::ProgramEnds]);
+        // A single one changes nothing.
+        let found = report_with(|block, arm| (block, arm) == (2, "weak"));
+        assert!(found.arms[0].abandoned == 1 && found.contrasts[0].doubts.is_empty());
+    }
+
+    #[test]
     fn nothing_is_claimed_without_a_complete_block() {
         let plan = plan();
         let schedule = schedule(&plan, 2);
         let entries = [begun(0, 1), ended(&schedule, 0, 1, done(true))];
+        let entries = numbered(entries.to_vec());
         let attempts = Attempts::of(&plan, &schedule, &STARTS, &entries).unwrap();
         let frozen = Frozen::of(
             json!({}),
@@ -344,6 +415,7 @@ pub(super) mod tests {
             starts: &STARTS,
             schedule: &schedule,
             attempts: &attempts,
+            entries: &entries,
         };
         let found = analyse(trial).unwrap();
         assert_eq!((found.complete, found.open), (0, 23));

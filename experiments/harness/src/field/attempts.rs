@@ -1,5 +1,7 @@
 //! State of a field trial, from the entries of its log: the attempts at each episode, and which attempt comes next.
 
+use std::collections::BTreeSet;
+
 use aegis_core::Start;
 
 use super::log::{Attempt, Entry, Outcome, Usage};
@@ -27,8 +29,13 @@ impl Past {
     }
 }
 
+/// Returns the name of the folder of an attempt's record, where so many attempts had begun before it.
+pub fn record_folder(before: usize) -> String {
+    format!("{:05}", before + 1)
+}
+
 /// Attempts of a trial so far.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attempts {
     /// Attempts at each episode, in the order of the trial.
     pub of: Vec<Vec<Past>>,
@@ -36,6 +43,12 @@ pub struct Attempts {
     pub open: Option<Attempt>,
     /// Times at which somebody looked at the results before the end, with the number of attempts that were over.
     pub inspections: Vec<(String, usize)>,
+    /// Number of attempts that have begun, those included that do not count.
+    begun: usize,
+    /// SHA-256 of every record.
+    records: BTreeSet<String>,
+    /// Time of the newest entry.
+    newest: String,
 }
 
 impl Attempts {
@@ -49,7 +62,7 @@ impl Attempts {
         starts: &[Start],
         entries: &[Entry],
     ) -> Result<Self, (usize, String)> {
-        let mut found = Self { of: vec![Vec::new(); schedule.len()], open: None, inspections: Vec::new() };
+        let mut found = Self { of: vec![Vec::new(); schedule.len()], ..Self::default() };
         for (index, entry) in entries.iter().enumerate() {
             found.take(plan, schedule, starts, entry).map_err(|reason| (index, reason))?;
         }
@@ -90,8 +103,23 @@ impl Attempts {
             let valid = open.map_or("none, for none has begun".into(), |open| format!("{open:?}"));
             Err(format!("attempt: found {attempt:?}; valid is {valid}"))
         };
+        let when = entry.when();
+        if when < self.newest.as_str() {
+            return Err(format!(
+                "when: found {when}; valid is no time before that of the line before, {}",
+                self.newest
+            ));
+        }
+        self.newest = when.to_owned();
         match entry {
-            Entry::Begun { attempt, .. } => {
+            Entry::Begun { attempt, folder, .. } => {
+                let valid = record_folder(self.begun);
+                if *folder != valid {
+                    return Err(format!(
+                        "folder: found {folder:?}; valid is {valid:?}, the next number of a record"
+                    ));
+                }
+                self.begun += 1;
                 let next = self.next(plan);
                 if open.is_some() || next != Some(*attempt) {
                     let valid = match (open, next) {
@@ -111,6 +139,12 @@ impl Attempts {
                 }
                 if starts.get(planned.start) != Some(start) {
                     return Err(format!("start: found {start:?}; valid is {:?}", starts.get(planned.start)));
+                }
+                if !self.records.insert(record_sha256.clone()) {
+                    let valid = "a record of its own for each attempt";
+                    return Err(format!(
+                        "record_sha256: found {record_sha256}, which an earlier line has; valid is {valid}"
+                    ));
                 }
                 self.open = None;
                 let record_sha256 = Some(record_sha256.clone());
@@ -170,8 +204,20 @@ pub(super) mod tests {
             start: STARTS[schedule[episode].start],
             outcome,
             usage: Usage { steps: 10, strong_steps: 2, fires: 1 },
-            record_sha256: String::new(),
+            record_sha256: format!("{episode}, {number}"),
         }
+    }
+
+    /// Gives each attempt's record the folder that `aegis trial run` gives it.
+    pub fn numbered(mut entries: Vec<Entry>) -> Vec<Entry> {
+        let mut before = 0;
+        for entry in &mut entries {
+            if let Entry::Begun { folder, .. } = entry {
+                *folder = record_folder(before);
+                before += 1;
+            }
+        }
+        entries
     }
 
     pub fn done(success: bool) -> Outcome {
@@ -182,7 +228,7 @@ pub(super) mod tests {
     fn an_episode_is_repeated_until_it_has_an_outcome_or_no_attempt_left() {
         let plan = plan();
         let schedule = schedule(&plan, 2);
-        let of = |entries: &[Entry]| Attempts::of(&plan, &schedule, &STARTS, entries);
+        let of = |entries: &[Entry]| Attempts::of(&plan, &schedule, &STARTS, &numbered(entries.to_vec()));
         let next = |entries: &[Entry]| of(entries).unwrap().next(&plan);
         let at = |episode, number| Some(Attempt { episode, number });
         assert_eq!(next(&[]), at(0, 1));
@@ -215,7 +261,9 @@ pub(super) mod tests {
     fn what_does_not_follow_from_the_plan_is_refused() {
         let plan = plan();
         let schedule = schedule(&plan, 2);
-        let error = |entries: &[Entry]| Attempts::of(&plan, &schedule, &STARTS, entries).unwrap_err();
+        let error = |entries: &[Entry]| {
+            Attempts::of(&plan, &schedule, &STARTS, &numbered(entries.to_vec())).unwrap_err()
+        };
         let (index, reason) = error(&[begun(1, 1)]);
         assert!(index == 0 && reason.contains("valid is Attempt { episode: 0, number: 1 }"), "{reason}");
         let (index, reason) = error(&[begun(0, 1), begun(0, 2)]);
@@ -228,5 +276,52 @@ pub(super) mod tests {
         assert!(index == 1 && reason.contains("by the plan's seed"), "{reason}");
         let (_, reason) = error(&[Entry::Inspected { when: String::new(), ended: 1 }]);
         assert_eq!(reason, "ended: found 1; valid is 0");
+    }
+
+    #[test]
+    fn each_attempt_has_a_record_of_its_own_in_the_next_folder_and_no_time_runs_backwards() {
+        let plan = plan();
+        let schedule = schedule(&plan, 2);
+        let whole = numbered(vec![
+            begun(0, 1),
+            ended(&schedule, 0, 1, done(true)),
+            begun(1, 1),
+            ended(&schedule, 1, 1, done(true)),
+        ]);
+        let of = |entries: &[Entry]| Attempts::of(&plan, &schedule, &STARTS, entries);
+        assert!(of(&whole).is_ok());
+        for wrong in ["../../elsewhere", "00001", "2", "00003", ""] {
+            let mut edited = whole.clone();
+            let Entry::Begun { folder, .. } = &mut edited[2] else { unreachable!() };
+            *folder = wrong.into();
+            let (index, reason) = of(&edited).unwrap_err();
+            assert!(
+                index == 2 && reason.contains("folder: found") && reason.contains("\"00002\""),
+                "{reason}"
+            );
+        }
+        let mut edited = whole.clone();
+        let Entry::Ended { record_sha256, .. } = &mut edited[3] else { unreachable!() };
+        *record_sha256 = "0, 1".into();
+        let (index, reason) = of(&edited).unwrap_err();
+        assert!(
+            index == 3 && reason.contains("record_sha256: found 0, 1, which an earlier line has"),
+            "{reason}"
+        );
+        let mut edited = whole;
+        for (entry, time) in edited.iter_mut().zip([
+            "2026-01-01T00:00:09Z",
+            "2026-01-01T00:00:10Z",
+            "2026-01-01T00:00:09Z",
+            "z",
+        ]) {
+            let (Entry::Begun { when, .. } | Entry::Ended { when, .. }) = entry else { unreachable!() };
+            *when = time.into();
+        }
+        let (index, reason) = of(&edited).unwrap_err();
+        assert!(
+            index == 2 && reason.starts_with("when: found 2026-01-01T00:00:09Z; valid is no time before"),
+            "{reason}"
+        );
     }
 }

@@ -34,7 +34,8 @@ pub enum Entry {
         /// Name of the folder of its record.
         folder: String,
     },
-    /// An attempt that had begun ended before its episode did begin, so that nothing had moved. It does not count.
+    /// An attempt that had begun ended before its episode did begin, so that nothing had moved. It does not count. Only the process that
+    /// began the attempt writes this, since it alone knows that no command was sent.
     Withdrawn {
         /// Time, RFC 3339, UTC.
         when: String,
@@ -60,7 +61,7 @@ pub enum Entry {
         /// SHA-256 of the attempt's `run.aegis`.
         record_sha256: String,
     },
-    /// The process ended during an episode, or before its outcome was entered.
+    /// The process ended during an attempt, or before its outcome was entered, and nothing proves that no command was sent.
     Abandoned {
         /// Time at which the next call noticed it, RFC 3339, UTC.
         when: String,
@@ -74,6 +75,19 @@ pub enum Entry {
         /// Number of attempts that were over.
         ended: usize,
     },
+}
+
+impl Entry {
+    /// Returns the time of the entry, RFC 3339, UTC.
+    pub fn when(&self) -> &str {
+        match self {
+            Self::Begun { when, .. }
+            | Self::Withdrawn { when, .. }
+            | Self::Ended { when, .. }
+            | Self::Abandoned { when, .. }
+            | Self::Inspected { when, .. } => when,
+        }
+    }
 }
 
 /// Result of an attempt.

@@ -2,6 +2,7 @@
 //! contrasts; arms run in blocks of one episode each from the same start, in an order that is drawn from the plan's seed and that the
 //! person does not see. Nothing here does any I/O; `data::field_log` keeps the log of attempts on disk.
 
+pub mod amendments;
 pub mod analysis;
 pub mod attempts;
 pub mod log;

@@ -3,13 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use aegis_core::GateLimits;
+use aegis_core::{GateLimits, Rule};
 use aegis_files::toml_file::{self, TomlError};
 use aegis_probe::rules::RuleSettings;
+use aegis_statistics::Bootstrap;
 use serde::{Deserialize, Serialize};
 
 use crate::episode::arm::{AEGIS, ArmName, WEAK};
-use crate::plan::study::{AA, BootstrapSettings, RANDOM, SHADOW, STRONG};
+use crate::plan::answers::EVEN;
+use crate::plan::bounds::check_written;
+use crate::plan::study::{AA, BootstrapSettings, RANDOM, SHADOW, STRONG, StudyError, check_gate_fires};
 
 /// Most characters of a text of `setups`.
 const LONGEST_SETUP: usize = 500;
@@ -91,6 +94,12 @@ fn refused(field: impl Into<String>, found: impl Into<String>, valid: &str) -> R
     (field.into(), found.into(), valid.to_owned())
 }
 
+/// Parts a text `found …; valid is …`.
+fn parted(field: String, reason: &str) -> Refused {
+    let (found, valid) = reason.split_once("; valid is ").unwrap_or((reason, "another value"));
+    refused(field, found.strip_prefix("found ").unwrap_or(found), valid)
+}
+
 impl FieldPlan {
     /// Parses and checks a plan. `path` is the plan's file, for messages.
     ///
@@ -156,16 +165,73 @@ impl FieldPlan {
         }
     }
 
-    /// Returns a setting on which the order of episodes depends and that differs in `other`; `None` where none does.
-    pub fn order_differs(&self, other: &Self) -> Option<&'static str> {
+    /// Returns a setting that may not change once an attempt was made and that differs in `other`; `None` where none does.
+    pub fn settled_differs(&self, other: &Self) -> Option<&'static str> {
         [
             ("robot", self.robot != other.robot),
             ("master_seed", self.master_seed != other.master_seed),
             ("blocks_per_start", self.blocks_per_start != other.blocks_per_start),
+            ("outcome", self.outcome != other.outcome),
             ("arms", self.arms != other.arms),
         ]
         .into_iter()
         .find_map(|(field, differs)| differs.then_some(field))
+    }
+
+    /// Checks that the trial can answer its question. Plans are checked when they are frozen and not when they are read, so that frozen
+    /// plans stay valid. `gate` has the limits of the robot file's gate, `gated` its rule, and `rule` gives the rule of an arm with the
+    /// thresholds of the robot file's probe.
+    ///
+    /// # Errors
+    /// A setting that determines the result before the first episode.
+    pub fn check_answers(
+        &self,
+        path: &Path,
+        gated: &RuleSettings,
+        gate: &GateLimits,
+        rule: impl Fn(&ArmName) -> Rule,
+    ) -> Result<(), FieldPlanError> {
+        let error = |refused| self.error(path, refused);
+        for (field, ok, found, valid) in [
+            (
+                "alpha",
+                self.alpha <= EVEN,
+                self.alpha,
+                "above 0, at most 0.5, for at a higher level a false claim is shown more often than not",
+            ),
+            (
+                "bootstrap.level",
+                self.bootstrap.level >= EVEN,
+                self.bootstrap.level,
+                "0.5 to below 1, for an interval of a lower level misses the true value more often than not",
+            ),
+        ] {
+            if !ok {
+                return Err(error(refused(field, found.to_string(), valid)));
+            }
+        }
+        for (index, FieldContrast { better, than }) in self.contrasts.iter().enumerate() {
+            if self.rule(better, gated) == self.rule(than, gated) {
+                let found = format!("{better} and {than}, which obey the same rule");
+                return Err(error(refused(
+                    format!("contrasts[{index}]"),
+                    found,
+                    "two arms with different rules",
+                )));
+            }
+        }
+        for arm in &self.arms {
+            let own =
+                if self.rules.contains_key(arm) { format!("rules.{arm}") } else { "robot: rule".into() };
+            let Some(settings) = self.rule(arm, gated) else { continue };
+            check_gate_fires(arm, &own, &settings, gate, || rule(arm)).map_err(
+                |StudyError { field, reason }| {
+                    let field = if field.starts_with("gate.") { format!("robot: {field}") } else { field };
+                    error(parted(field, &reason))
+                },
+            )?;
+        }
+        Ok(())
     }
 
     fn error(&self, path: &Path, (field, found, valid): Refused) -> FieldPlanError {
@@ -199,14 +265,19 @@ impl FieldPlan {
         let BootstrapSettings { replicates, level, .. } = self.bootstrap;
         for (field, ok, found, valid) in [
             ("alpha", open(self.alpha), self.alpha.to_string(), "above 0, below 1"),
-            ("bootstrap.replicates", replicates >= 100, replicates.to_string(), "100 or more"),
+            (
+                "bootstrap.replicates",
+                Bootstrap::REPLICATES.contains(&replicates),
+                replicates.to_string(),
+                "100 to 1000000, for each is kept in memory",
+            ),
             ("bootstrap.level", open(level), level.to_string(), "above 0, below 1"),
         ] {
             if !ok {
                 return Err(refused(field, found, valid));
             }
         }
-        Ok(())
+        check_written(self).map_err(|(field, reason)| parted(field, &reason))
     }
 
     fn check_arms(&self) -> Result<(), Refused> {
@@ -247,11 +318,7 @@ impl FieldPlan {
                 let valid = "none: aegis obeys the robot file's [rule], weak, aa and strong obey none";
                 return Err(refused(field, "a rule of its own", valid));
             }
-            rule.validate().map_err(|(setting, reason)| {
-                let (found, valid) =
-                    reason.split_once("; valid is ").unwrap_or((reason.as_str(), "another value"));
-                refused(format!("{field}.{setting}"), found.strip_prefix("found ").unwrap_or(found), valid)
-            })?;
+            rule.validate().map_err(|(setting, reason)| parted(format!("{field}.{setting}"), &reason))?;
         }
         Ok(())
     }
@@ -282,6 +349,8 @@ impl FieldPlan {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use aegis_core::trigger::Thresholds;
+
     use super::*;
 
     pub const TEXT: &str = r#"
@@ -330,7 +399,13 @@ pub(super) mod tests {
             ("attempts = 2", "attempts = 0", "attempts: found 0; valid is 1 to 100"),
             ("alpha = 0.05", "alpha = 1.5", "alpha: found 1.5; valid is above 0, below 1"),
             ("alpha = 0.05", "alpha = nan", "alpha: found NaN"),
-            ("replicates = 200", "replicates = 9", "bootstrap.replicates: found 9; valid is 100 or more"),
+            ("replicates = 200", "replicates = 9", "bootstrap.replicates: found 9; valid is 100 to 1000000"),
+            ("replicates = 200", "replicates = 1000000000000", "bootstrap.replicates: found 1000000000000"),
+            (
+                "master_seed = 7",
+                "master_seed = 10000000000000000000",
+                "master_seed: found 10000000000000000000; valid",
+            ),
             ("\"strong\"]", "\"weak\"]", "arms[3]: found weak again"),
             ("\"strong\"]", "\"Strong\"]", "arms[3]: found \"Strong\"; valid is 1 to 32 of"),
             ("\"strong\"]", "\"random\"]", "arms[3]: found random; valid is another arm"),
@@ -351,13 +426,59 @@ pub(super) mod tests {
         }
     }
 
-    #[test]
-    fn the_robot_file_has_to_fit() {
-        let gate: GateLimits = serde_json::from_value(serde_json::json!({
+    fn gate() -> GateLimits {
+        serde_json::from_value(serde_json::json!({
             "return_chunks": 2, "guard_fraction": 0.2, "budget_fraction": 0.05, "budget_unit": "chunks", "duty_cap": 0.75,
             "hold_chunks": 4, "horizon_steps": 220, "chunk_steps": 8
         }))
-        .unwrap();
+        .unwrap()
+    }
+
+    #[test]
+    fn a_plan_that_answers_nothing_is_not_registered() {
+        let fits = "schedule = { at = [6] }";
+        for (from, to, said) in [
+            ("alpha = 0.05", "alpha = 0.6", "alpha: found 0.6; valid is above 0, at most 0.5"),
+            ("level = 0.95", "level = 0.4", "bootstrap.level: found 0.4; valid is 0.5 to below 1"),
+            (
+                fits,
+                "schedule = { at = [5000] }",
+                "rules.blind.schedule.at: found 5000; valid is chunk boundaries from 6",
+            ),
+            (
+                fits,
+                "schedule = { at = [] }",
+                "rules.blind.schedule.at: found none; valid is chunk boundaries",
+            ),
+            (
+                fits,
+                "schedule = { every = { first = 900, period = 2 } }",
+                "rules.blind.schedule.every: found first 900",
+            ),
+            (
+                "\"blind\" }]",
+                "\"aa\" }, { better = \"weak\", than = \"aa\" }]",
+                "contrasts[2]: found weak and aa, which obey the same",
+            ),
+        ] {
+            let text =
+                TEXT.replace("schedule = { at = [3] }", fits).replace("\"strong\"]", "\"strong\", \"aa\"]");
+            assert!(text.contains(from), "{from}");
+            let path = Path::new("trial.toml");
+            let answers = |text: &str| {
+                let plan = FieldPlan::parse(text, path).unwrap();
+                let reads = Rule::Conformal(Thresholds { fire: 0.9, hand_back: 0.3 });
+                plan.check_answers(path, &RuleSettings::Conformal {}, &gate(), |_| reads.clone())
+            };
+            answers(&text).unwrap();
+            let error = answers(&text.replace(from, to)).unwrap_err().to_string();
+            assert!(error.starts_with("trial.toml: ") && error.contains(said), "{said:?} is not in {error}");
+        }
+    }
+
+    #[test]
+    fn the_robot_file_has_to_fit() {
+        let gate = gate();
         let check = |plan: &FieldPlan, gated: &RuleSettings| {
             let checked = plan.check_robot(Path::new("trial.toml"), 4, gated, &gate);
             checked.map_err(|error| error.to_string())

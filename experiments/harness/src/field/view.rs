@@ -4,8 +4,9 @@ use std::fmt::Write;
 
 use aegis_statistics::{Contrast, Proportion};
 
-use super::analysis::{ContrastRow, FieldReport};
+use super::analysis::{ContrastRow, Doubt, FieldReport};
 use super::plan::OutcomeSource;
+use crate::episode::arm::ArmName;
 use crate::markdown::{cell, probability};
 
 /// Beginning of a report's title, before the plant's name.
@@ -41,12 +42,39 @@ fn answer(report: &FieldReport) -> String {
                 format!(" ({:+.1} points [{:+.1}, {:+.1}])", points[0], points[1], points[2])
             },
         );
+        let doubts = doubts(report, row);
         match row.holds {
-            true => format!("**{better} wins more episodes than {than}**{points}."),
-            false => format!("That {better} wins more episodes than {than} is **not shown**{points}."),
+            true => format!("**{better} wins more episodes than {than}**{points}{doubts}."),
+            false => {
+                format!("That {better} wins more episodes than {than} is **not shown**{points}{doubts}.")
+            }
         }
     };
     report.contrasts.iter().map(one).collect::<Vec<_>>().join(" ")
+}
+
+/// Returns the end of the sentence about a contrast: why it should not be believed alone. Empty where nothing speaks against it.
+fn doubts(report: &FieldReport, row: &ContrastRow) -> String {
+    let abandoned = |name: &ArmName| {
+        let arm = report.arms.iter().find(|arm| arm.arm == *name);
+        arm.map_or(0, |arm| arm.abandoned)
+    };
+    let reason = |doubt: &Doubt| match doubt {
+        Doubt::FirstAttempts if row.holds => "over first attempts alone it is not shown".to_owned(),
+        Doubt::FirstAttempts => "over first attempts alone it holds".to_owned(),
+        Doubt::ProgramEnds => format!(
+            "it would not be shown if the episodes during which the program ended ({} attempts of {}, {} of {}) had gone against it",
+            abandoned(&row.better),
+            cell(row.better.as_str()),
+            abandoned(&row.than),
+            cell(row.than.as_str())
+        ),
+    };
+    if row.doubts.is_empty() {
+        return String::new();
+    }
+    let reasons: Vec<String> = row.doubts.iter().map(reason).collect();
+    format!(", **which should not be believed alone**: {}", reasons.join(", and "))
 }
 
 fn contrasts(text: &mut String, report: &FieldReport) {
@@ -94,8 +122,10 @@ fn contrasts(text: &mut String, report: &FieldReport) {
 fn arms(text: &mut String, report: &FieldReport) {
     let _ = writeln!(
         text,
-        "\n## Arms\n\n| arm | won | exact interval | duty, of steps taken | fires an episode | attempts | stopped | repeated at a person's \
-         request | program ended | missing |\n|---|---|---|---|---|---|---|---|---|---|"
+        "\n## Arms\n\nWhat was won, duty and fires are over the {} complete blocks; attempts and everything after them are over all.\n\n| arm | \
+         won | exact interval | duty, of steps taken | fires an episode | attempts | stopped | repeated at a person's \
+         request | program ended | missing |\n|---|---|---|---|---|---|---|---|---|---|",
+        report.complete
     );
     for row in &report.arms {
         let (won, interval) = match row.success {
@@ -152,6 +182,9 @@ fn method(text: &mut String, report: &FieldReport) {
             amendment.changes.iter().map(|change| cell(&change.to_string())).collect::<Vec<_>>().join("; ")
         );
     }
+    for line in &report.contradictions {
+        let _ = writeln!(text, "\n**The log contradicts the lock**: {}.", cell(line));
+    }
     for (when, ended) in &report.inspections {
         let _ = writeln!(
             text,
@@ -163,7 +196,7 @@ fn method(text: &mut String, report: &FieldReport) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::field::analysis::tests::report;
+    use crate::field::analysis::tests::{report, report_with};
 
     #[test]
     fn the_report_says_what_was_claimed_what_was_missing_and_what_pairing_means() {
@@ -186,5 +219,20 @@ mod tests {
         assert!(!text.contains("not over"), "{text}");
         made.open = 3;
         assert!(markdown(&made).contains("**The trial is not over**: 3 episodes have no outcome yet"));
+    }
+
+    #[test]
+    fn the_first_sentence_says_why_a_claim_should_not_be_believed_alone() {
+        let found = report_with(|block, arm| arm == "aegis" && block % 8 != 0 && block != 5);
+        let text = markdown(&found);
+        let words = "]), **which should not be believed alone**: over first attempts alone it is not shown, and it would not be shown if the \
+                     episodes during which the program ended (69 attempts of aegis, 0 of weak) had gone against it.";
+        assert!(text.contains(words), "{text}");
+        assert!(text.contains("What was won, duty and fires are over the 79 complete blocks"), "{text}");
+        let mut found = report();
+        found.contradictions = vec!["an amendment counts otherwise".into()];
+        let text = markdown(&found);
+        assert!(text.contains("**The log contradicts the lock**: an amendment counts otherwise."), "{text}");
+        assert!(!text.contains("believed alone"), "{text}");
     }
 }

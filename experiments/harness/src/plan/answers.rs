@@ -15,7 +15,7 @@ use aegis_probe::rules::RuleSettings;
 const SENSOR_SD: f64 = 1.0;
 /// Smallest level of an interval, below which the interval misses the true value more often than not; and largest level
 /// of a test, above which a claim is shown more often than by a coin toss.
-const EVEN: f64 = 0.5;
+pub(crate) const EVEN: f64 = 0.5;
 /// Number of sets above which the smallest p-value of a contrast underflows to zero.
 const MOST_SETS: u64 = 1_100;
 

@@ -2,6 +2,7 @@
 //! on the bounds: products of numbers within them fit their types.
 
 use aegis_statistics::Bootstrap;
+use serde::Serialize;
 use serde_json::Value;
 
 use super::Plan;
@@ -37,11 +38,17 @@ impl Plan {
 
     /// Checks that a lock can store every value: TOML has signed 64-bit integers, and JSON has no non-finite numbers.
     pub(super) fn check_written(&self) -> Result<(), (String, String)> {
-        let written = serde_json::to_value(self).map_err(|error| ("plan".to_owned(), error.to_string()))?;
-        match lost(&written, String::new()) {
-            Some(refused) => Err(refused),
-            None => Ok(()),
-        }
+        check_written(self)
+    }
+}
+
+/// Checks that a lock can store every value of a plan: TOML has signed 64-bit integers, and JSON has no non-finite numbers. The error has
+/// the key and a message.
+pub(crate) fn check_written(plan: &impl Serialize) -> Result<(), (String, String)> {
+    let written = serde_json::to_value(plan).map_err(|error| ("plan".to_owned(), error.to_string()))?;
+    match lost(&written, String::new()) {
+        Some(refused) => Err(refused),
+        None => Ok(()),
     }
 }
 

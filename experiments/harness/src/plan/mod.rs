@@ -1,8 +1,8 @@
 //! Plan: every setting of a study in one TOML file, and the registration of the plan. Unknown keys are refused. Each use of data has
 //! a range of initial states of its own; the ranges have to be disjoint.
 
-mod answers;
-mod bounds;
+pub(crate) mod answers;
+pub(crate) mod bounds;
 pub mod power;
 pub mod registration;
 mod remarks;

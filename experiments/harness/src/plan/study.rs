@@ -17,6 +17,7 @@ use crate::episode::arm::{AEGIS, Arm, ArmName, Drive, WEAK};
 use aegis_probe::rules::RuleSettings;
 
 pub(crate) use check::refused;
+pub(crate) use fires::check_gate_fires;
 pub use kill::{Judged, Kill, Quantities};
 pub use precondition::{Fresh, PreconditionSettings};
 

@@ -15,10 +15,10 @@ use aegis_robot::{Robot, Run, RunOptions, Watchers};
 use clap::Args;
 
 use super::kept::{About, Kept, KeptEpisode};
-use crate::commands::person::{Answer, Person};
+use crate::commands::person::{Answer, Person, stopping_for};
 use crate::commands::run::logging::{self, LogSink};
 use crate::commands::run::open_link;
-use crate::exit::{Exit, Failure, OrExit, end_signal, failure, say, tell};
+use crate::exit::{Exit, Failure, OrExit, end_signal, failure, say, suspend_signal, tell};
 use crate::files::{self, digest, text};
 use crate::outlet;
 use crate::study_loader::onnx_runtime;
@@ -106,6 +106,8 @@ struct Site<'a> {
     session: zenoh::Session,
     runtime: OnnxRuntime,
     signal: Arc<AtomicBool>,
+    /// Set by SIGTSTP.
+    suspended: Arc<AtomicBool>,
     person: Option<Person>,
     /// Folder of the records of this call.
     records: PathBuf,
@@ -114,12 +116,22 @@ struct Site<'a> {
 
 impl<'a> Site<'a> {
     fn open(robot: Robot, arguments: &'a RobotArguments, as_json: bool) -> Result<Self, Failure> {
-        let signal = end_signal()?;
+        let (signal, suspended) = (end_signal()?, suspend_signal()?);
         let session = open_link(&robot, false)?;
         let now = jiff::Zoned::now().strftime("%Y-%m-%dT%H-%M-%S").to_string();
         let records = robot.file.record.join(now);
-        let person = arguments.ask.then(Person::at_the_terminal);
-        Ok(Self { robot, arguments, session, runtime: onnx_runtime()?, signal, person, records, as_json })
+        let person = arguments.ask.then(|| Person::at_the_terminal(Arc::clone(&suspended)));
+        Ok(Self {
+            robot,
+            arguments,
+            session,
+            runtime: onnx_runtime()?,
+            signal,
+            suspended,
+            person,
+            records,
+            as_json,
+        })
     }
 
     /// Runs one episode and keeps it.
@@ -140,7 +152,8 @@ impl<'a> Site<'a> {
                     tell!(
                         "{name}: not kept, because no outcome was entered; the same call collects it again"
                     );
-                    return driven.and_then(|()| Err(failure(Exit::Signal, "no outcome was entered")));
+                    return driven
+                        .and_then(|()| Err(Person::no_answer("no outcome was entered", &self.signal)));
                 };
                 answer
             }
@@ -204,7 +217,7 @@ impl<'a> Site<'a> {
         let listener = run.listener();
         let outcome = match &self.person {
             Some(person) => person.beside(&listener, || run.episodes()),
-            None => run.episodes(),
+            None => stopping_for(&self.suspended, &listener, || run.episodes()),
         };
         let verdict = run.end(outcome)?.verdict;
         Ok((finished.try_iter().last(), verdict))

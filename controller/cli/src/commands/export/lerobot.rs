@@ -14,7 +14,7 @@ use super::{of_dataset, stored_rows};
 use crate::commands::experiment::{Registered, store_path};
 use crate::commands::replay::episode::key;
 use crate::commands::sim::size;
-use crate::exit::{Exit, Failure, failure, say, tell};
+use crate::exit::{Exit, Failure, end_signal, failure, say, tell};
 use crate::host::HostArguments;
 
 /// Arguments of `aegis export lerobot`.
@@ -25,7 +25,7 @@ use crate::host::HostArguments;
                         aegis export lerobot runs/study --plan experiments/study.toml --pictures 128x128 --out runs/episodes\n\n\
                         A run needs record_observations = true in its robot file. A study's episode is simulated again, and \
                         refused where its result differs by a bit from the stored one. docs/reference/dataset.md describes the \
-                        columns."
+                        columns. Exit code 5: a signal ended it, and nothing of it is kept."
 )]
 pub struct LerobotArguments {
     /// Folders of runs, and of studies with stored episodes
@@ -45,9 +45,9 @@ pub struct LerobotArguments {
     only_successful: bool,
     #[command(flatten)]
     registered: Registered,
-    /// Arm of a study's episodes
-    #[arg(long, value_name = "NAME", default_value = AEGIS)]
-    arm: String,
+    /// Arm of a study's episodes; aegis when left out
+    #[arg(long, value_name = "NAME")]
+    arm: Option<String>,
     /// Draw both cameras of a study's episodes in this height and width, where its policies read no pictures
     #[arg(long, value_name = "HxW", value_parser = size)]
     pictures: Option<[u32; 2]>,
@@ -89,7 +89,10 @@ impl FromStr for Chosen {
 
 /// Runs `aegis export lerobot`.
 pub fn run(arguments: &LerobotArguments) -> Result<(), Failure> {
+    check_apart(&arguments.sources, &arguments.out)?;
+    check_used(arguments)?;
     let mut export = Export::new(&arguments.out, crate::VERSION).map_err(of_dataset)?;
+    export.end_when(end_signal()?);
     let (mut numbers, mut keys) = (BTreeSet::new(), BTreeSet::new());
     for chosen in &arguments.episodes {
         match chosen {
@@ -109,14 +112,14 @@ pub fn run(arguments: &LerobotArguments) -> Result<(), Failure> {
             }
             let chosen = stored_rows::Chosen {
                 registered: &arguments.registered,
-                arm: &arguments.arm,
+                arm: arguments.arm.as_deref().unwrap_or(AEGIS),
                 keys: &keys,
                 selection: &selection,
                 pictures: arguments.pictures,
                 host: &arguments.host,
             };
             stored_rows::export(source, &chosen, &mut export)?
-        } else if source.join(aegis_dataset::run::RUN_FILE).is_file() {
+        } else if is_run(source) {
             if !keys.is_empty() {
                 return Err(wrong(
                     "--episodes: found starts of a study; valid for a run are numbers, as 1,4-6",
@@ -133,6 +136,57 @@ pub fn run(arguments: &LerobotArguments) -> Result<(), Failure> {
     let finished = export.finish().map_err(of_dataset)?;
     print(&arguments.out, finished, arguments.json);
     Ok(())
+}
+
+/// Returns whether a folder is a run's.
+fn is_run(source: &Path) -> bool {
+    source.join(aegis_dataset::run::RUN_FILE).is_file()
+}
+
+/// Refuses a data set within one of its sources, whose files are what was recorded and nothing else.
+fn check_apart(sources: &[PathBuf], out: &Path) -> Result<(), Failure> {
+    let Some(around) = real_ancestor(out) else { return Ok(()) };
+    let is_source = |source: &Path| is_run(source) || store_path(source).is_file();
+    let is_within = |source: &&PathBuf| {
+        is_source(source) && source.canonicalize().is_ok_and(|source| around.starts_with(source))
+    };
+    match sources.iter().find(is_within) {
+        None => Ok(()),
+        Some(source) => {
+            let (out, source) = (out.display(), source.display());
+            let reason = format!(
+                "--out: {out}: found a place within the source {source}; valid is one outside of all sources"
+            );
+            Err(failure(Exit::Input, reason))
+        }
+    }
+}
+
+/// Returns the nearest folder around a new path that exists, without links and `..`.
+fn real_ancestor(path: &Path) -> Option<PathBuf> {
+    let path = std::path::absolute(path).ok()?;
+    path.ancestors().skip(1).find_map(|folder| folder.canonicalize().ok())
+}
+
+/// Refuses arguments of studies where every source is a run, which would not obey them.
+fn check_used(arguments: &LerobotArguments) -> Result<(), Failure> {
+    if arguments.sources.iter().any(|source| !is_run(source)) {
+        return Ok(());
+    }
+    let given = [
+        ("--arm", arguments.arm.is_some()),
+        ("--pictures", arguments.pictures.is_some()),
+        ("--plan or --lock", arguments.registered.is_given()),
+        ("--provider, --device-id, --threads or --deadline-ms", arguments.host != HostArguments::default()),
+    ];
+    match given.into_iter().find(|(_, is_given)| *is_given) {
+        None => Ok(()),
+        Some((name, _)) => {
+            let reason =
+                "found for runs alone, which do not use it; valid only where a source is a study's folder";
+            Err(failure(Exit::Input, format!("{name}: {reason}")))
+        }
+    }
 }
 
 fn print(out: &Path, Finished { episodes, rows }: Finished, as_json: bool) {

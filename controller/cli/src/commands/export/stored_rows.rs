@@ -45,13 +45,15 @@ pub struct Chosen<'a> {
     pub host: &'a HostArguments,
 }
 
-/// Adds the stored episodes of the study in `folder` to an export. Returns notes for people, of which there are none.
+/// Adds the stored episodes of the study in `folder` to an export. Returns notes for people.
 ///
 /// # Errors
 /// A study whose plants another process serves, an episode that the store lacks, and one whose result differs from the stored one.
 pub fn export(folder: &Path, chosen: &Chosen<'_>, out: &mut Export) -> Result<Vec<String>, Failure> {
     let stored = Stored::open(folder, chosen.registered, chosen.host)?;
     stored.check_arm(chosen.arm)?;
+    let store_sha256 = stored.sha256()?;
+    out.claim(folder, &store_sha256).map_err(of_dataset)?;
     for key in chosen.keys {
         stored.result(*key, chosen.arm)?;
     }
@@ -107,6 +109,7 @@ pub fn export(folder: &Path, chosen: &Chosen<'_>, out: &mut Export) -> Result<Ve
         };
         stored.run_again(&mut context, result, &mut rows)?;
         rows.end().map_err(of_dataset)?;
+        out.go_on().map_err(of_dataset)?;
         bar.inc();
     }
     bar.finish_and_clear();
@@ -116,7 +119,7 @@ pub fn export(folder: &Path, chosen: &Chosen<'_>, out: &mut Export) -> Result<Ve
         json!({
             "kind": "study",
             "folder": name,
-            "store": stored.sha256()?,
+            "store": store_sha256,
             "arm": chosen.arm,
             "origin": origin(study, stored.results.iter().filter(|result| {
                 chosen.keys.is_empty() || chosen.keys.contains(&result.key)
@@ -127,7 +130,12 @@ pub fn export(folder: &Path, chosen: &Chosen<'_>, out: &mut Export) -> Result<Ve
             "rows": after[1] - before[1],
         }),
     );
-    Ok(Vec::new())
+    let mut notes = Vec::new();
+    if chosen.selection.only_interventions && after[1] == before[1] && !results.is_empty() {
+        notes.push(format!("--only-interventions: no chosen episode of {} has an intervention", chosen.arm));
+        out.note_without_intervention();
+    }
+    Ok(notes)
 }
 
 /// Returns where the rows come from: the starts of all episodes among which they were chosen, so that no study is judged on a start
@@ -270,6 +278,7 @@ impl StoredRows<'_> {
         before: Option<Result<Shot, PlantError>>,
         step: &StepRecord<'_>,
     ) -> Result<(), DatasetError> {
+        self.out.go_on()?;
         let wrong = |reason: String| DatasetError::source(self.folder, reason);
         let shot = before.ok_or_else(|| wrong("a control step without an observation before it".into()))?;
         let Shot { mut observation, pictures } = shot.map_err(|error| wrong(error.to_string()))?;

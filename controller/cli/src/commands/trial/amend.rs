@@ -45,6 +45,7 @@ pub fn register(arguments: &RegisterArguments) -> Result<(), Failure> {
     if place.exists() {
         return Err(failure(Exit::Input, LockFileError::Exists { path: place }));
     }
+    planned.check_answers()?;
     planned.robot.warnings.iter().for_each(|warning| tell!("warning: {warning}"));
     let lock = Lock::new(planned.frozen()?, now(), env!("AEGIS_COMMIT").into(), Vec::new());
     let lock = lock.or_exit(Exit::Input)?;
@@ -66,6 +67,7 @@ pub fn register(arguments: &RegisterArguments) -> Result<(), Failure> {
 /// Runs `aegis trial amend`.
 pub fn amend(arguments: &AmendArguments) -> Result<(), Failure> {
     let (planned, place) = (arguments.plan.open()?, arguments.plan.lock());
+    planned.check_answers()?;
     let lock = Lock::load(&place).or_exit(Exit::Input)?;
     let found = planned.frozen()?;
     let seen = match &arguments.out {
@@ -81,7 +83,7 @@ pub fn amend(arguments: &AmendArguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Returns the number of attempts in a folder; refuses a change of what the order of episodes depends on once there is one.
+/// Returns the number of attempts in a folder; refuses a change of what all attempts have to share once there is one.
 fn seen(planned: &Planned, lock: &Lock, folder: &Path, found: &Frozen) -> Result<u64, Failure> {
     use aegis_experiments::data::field_log;
 
@@ -97,12 +99,12 @@ fn seen(planned: &Planned, lock: &Lock, folder: &Path, found: &Frozen) -> Result
     let same = |key: &str| lock.frozen.plan[key] == found.plan[key];
     let field = planned
         .plan
-        .order_differs(&before)
+        .settled_differs(&before)
         .or_else(|| (!same("starts")).then_some("starts of the robot file"));
     if let Some(field) = field {
         let message = format!(
-            "{}: {field}: found another than is registered; the order of episodes depends on it, and attempts were made: valid is the \
-             registered one, or a new trial",
+            "{}: {field}: found another than is registered; attempts were made under the registered one: valid is that one, or a new \
+             trial",
             planned.path.display()
         );
         return Err(failure(Exit::Input, message));

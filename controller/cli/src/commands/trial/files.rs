@@ -1,9 +1,12 @@
 //! Reads everything that a trial depends on: its plan, the robot file, the lock, and the log of attempts in its folder.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use aegis_core::Rule;
 use aegis_experiments::data::field_log;
 use aegis_experiments::data::lock_file::lock_path;
+use aegis_experiments::episode::arm::ArmName;
 use aegis_experiments::field::analysis::{FieldReport, Trial, analyse};
 use aegis_experiments::field::attempts::Attempts;
 use aegis_experiments::field::log::{Entries, Entry};
@@ -22,6 +25,8 @@ use crate::files::{digest, text};
 
 /// Name of the folder of records in a trial's folder.
 pub const RECORDS: &str = "records";
+/// Name of the record in an attempt's folder.
+pub const RUN_FILE: &str = "run.aegis";
 
 /// The plan of a trial and its lock.
 #[derive(Args)]
@@ -52,13 +57,15 @@ impl PlanArguments {
         let RobotFile { starts, rule, gate, .. } = &robot.file;
         plan.check_robot(path, starts.len(), rule, gate).or_exit(Exit::Input)?;
         // Every arm's controller, so that none is refused in the middle of the trial.
+        let mut rules = BTreeMap::new();
         for arm in &plan.arms {
             let rule = plan.rule(arm, rule).unwrap_or(RuleSettings::Never {});
-            Robot::load_arm(&robot_file, 0, &rule)
+            let of_arm = Robot::load_arm(&robot_file, 0, &rule)
                 .map_err(|error| error.prefixed(format_args!("{}: arm {arm}", path.display())))?;
+            rules.insert(arm.clone(), of_arm.recipe.rule);
         }
         let schedule = schedule(&plan, starts.len());
-        Ok(Planned { path: path.clone(), plan, robot_file, robot, schedule })
+        Ok(Planned { path: path.clone(), plan, robot_file, robot, rules, schedule })
     }
 
     /// Reads the plan, and its lock, and compares all files with the lock.
@@ -99,11 +106,23 @@ pub struct Planned {
     pub robot_file: PathBuf,
     /// The robot file with what it names.
     pub robot: Robot,
+    /// Rule of each arm, with the thresholds of the robot file's probe.
+    rules: BTreeMap<ArmName, Rule>,
     /// Order of the episodes.
     pub schedule: Vec<Episode>,
 }
 
 impl Planned {
+    /// Checks that the trial can answer its question, before it is frozen.
+    ///
+    /// # Errors
+    /// A setting that determines the result before the first episode.
+    pub fn check_answers(&self) -> Result<(), Failure> {
+        let RobotFile { rule, gate, .. } = &self.robot.file;
+        let of_arm = |arm: &ArmName| self.rules.get(arm).cloned().unwrap_or(Rule::Never {});
+        self.plan.check_answers(&self.path, rule, gate, of_arm).or_exit(Exit::Input)
+    }
+
     /// Returns everything that a registration freezes, as it is now.
     ///
     /// # Errors
@@ -180,16 +199,47 @@ impl Planned {
     ///
     /// # Errors
     /// Those of the statistics.
-    pub fn report(&self, lock: &Lock, head: &str, attempts: &Attempts) -> Result<FieldReport, Failure> {
+    pub fn report(&self, lock: &Lock, log: &Entries, attempts: &Attempts) -> Result<FieldReport, Failure> {
         let trial = Trial {
             plan: &self.plan,
             lock,
-            log: head,
+            log: &log.head,
             plant: &self.robot.file.plant,
             starts: &self.robot.file.starts,
             schedule: &self.schedule,
             attempts,
+            entries: &log.entries,
         };
         analyse(trial).or_exit(Exit::Failed)
     }
+}
+
+/// Returns what is in a trial's folder of records and belongs to no attempt of its log.
+///
+/// # Errors
+/// A folder that cannot be read.
+pub fn unknown_records(folder: &Path, entries: &[Entry]) -> Result<Vec<PathBuf>, Failure> {
+    let known: BTreeSet<&str> = entries
+        .iter()
+        .filter_map(|entry| match entry {
+            Entry::Begun { folder, .. } => Some(folder.as_str()),
+            _ => None,
+        })
+        .collect();
+    let place = folder.join(RECORDS);
+    let failed = |error| failure(Exit::Failed, format!("{}: cannot read: {error}", place.display()));
+    let found = match std::fs::read_dir(&place) {
+        Ok(found) => found,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(failed(error)),
+    };
+    let mut unknown = Vec::new();
+    for entry in found {
+        let entry = entry.map_err(failed)?;
+        if !entry.file_name().to_str().is_some_and(|name| known.contains(name)) {
+            unknown.push(entry.path());
+        }
+    }
+    unknown.sort();
+    Ok(unknown)
 }

@@ -18,7 +18,7 @@ use crate::occupied::Occupied;
 /// File with the figures.
 pub const JSON: &str = "report.json";
 /// File with the page.
-const PAGE: &str = "report.md";
+pub const PAGE: &str = "report.md";
 
 /// Arguments of `aegis trial report`.
 #[derive(Args)]
@@ -44,19 +44,19 @@ pub fn run(arguments: &ReportArguments) -> Result<(), Failure> {
     let _occupied = Occupied::claim(folder)?;
     if attempts.next(&planned.plan).is_some() || attempts.open.is_some() {
         if !arguments.unfinished {
-            let left = planned.report(&lock, &entries.head, &attempts)?.open;
+            let left = planned.report(&lock, &entries, &attempts)?.open;
             let valid = "valid is a trial that is over, for who has seen results is no longer blind: run the rest, or give --unfinished";
             let message = format!("{}: found {left} episodes without an outcome; {valid}", folder.display());
             return Err(failure(Exit::Input, message));
         }
         if attempts.open.is_none() {
             let mut log = FieldLog::open(folder, &lock.seal).or_exit(Exit::Input)?;
-            let entry = Entry::Inspected { when: now(), ended: attempts.ended() };
+            let entry = Entry::Inspected { when: log.time(now()), ended: attempts.ended() };
             log.append(entry).or_exit(Exit::Failed)?;
         }
         (entries, attempts) = planned.log(folder, &lock)?;
     }
-    let report = planned.report(&lock, &entries.head, &attempts)?;
+    let report = planned.report(&lock, &entries, &attempts)?;
     let (json, page) = texts(&report)?;
     for (name, text) in [(JSON, &json), (PAGE, &page)] {
         check_replaced(&folder.join(name))?;

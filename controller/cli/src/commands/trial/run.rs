@@ -6,24 +6,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aegis_core::Start;
-use aegis_experiments::data::field_log::FieldLog;
-use aegis_experiments::field::attempts::Attempts;
-use aegis_experiments::field::log::{Attempt, Entry, Outcome, Usage};
+use aegis_experiments::data::field_log::{self, FieldLog};
+use aegis_experiments::field::attempts::{Attempts, record_folder};
+use aegis_experiments::field::log::{Attempt, Entries, Entry, Outcome, Usage};
 use aegis_experiments::field::plan::OutcomeSource;
 use aegis_experiments::plan::registration::Lock;
 use aegis_policies::OnnxRuntime;
 use aegis_recorder::EpisodeEnd;
-use aegis_recorder::run_log::RunReader;
 use aegis_robot::{EpisodeFigures, Run, RunOptions, Watchers};
 use clap::Args;
 
-use super::files::{PlanArguments, Planned, RECORDS};
+use super::files::{PlanArguments, Planned, RECORDS, RUN_FILE, unknown_records};
 use super::outcome::{QUESTION, outcome};
 use crate::commands::person::Person;
 use crate::commands::plan::now;
 use crate::commands::run::logging::{self, LogSink};
 use crate::commands::run::open_link;
-use crate::exit::{Exit, Failure, OrExit, end_signal, failure, tell};
+use crate::exit::{Exit, Failure, OrExit, end_signal, failure, suspend_signal, tell};
 use crate::files::{digest, make_folder};
 use crate::occupied::Occupied;
 use crate::outlet;
@@ -33,7 +32,8 @@ use crate::study_loader::onnx_runtime;
 #[derive(Args)]
 #[command(after_help = "Example: aegis trial run trial.toml --out runs/trial --episodes 20\n\n\
                         Set the start up as it says, press Enter, watch, and enter how it ended. End it with Ctrl-C between two \
-                        episodes and go on with the same call, on another day too. Exit code 5: a signal ended it, after a safe stop.")]
+                        episodes and go on with the same call, on another day too; Ctrl-Z in an episode stops the robot. Exit code 5: a \
+                        signal ended it, after a safe stop.")]
 pub struct RunArguments {
     #[command(flatten)]
     plan: PlanArguments,
@@ -58,19 +58,52 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
     let folder = &arguments.out;
     make_folder(folder)?;
     let _occupied = Occupied::claim(folder)?;
+    refuse_unknown_records(folder, &field_log::load(folder, &lock.seal).or_exit(Exit::Input)?)?;
     let mut log = FieldLog::open(folder, &lock.seal).or_exit(Exit::Input)?;
+    let outcome = episodes(arguments, &planned, &lock, &mut log);
+    if !log.entries.is_empty() {
+        tell!(
+            "seal {} is the log's last; quote it elsewhere, so that a log that is cut or edited later is found",
+            log.head()
+        );
+    }
+    outcome
+}
+
+/// Refuses a folder with a record that the log does not know: the log was cut, and the episode would run again.
+fn refuse_unknown_records(folder: &Path, log: &Entries) -> Result<(), Failure> {
+    let Some(first) = unknown_records(folder, &log.entries)?.into_iter().next() else { return Ok(()) };
+    let valid = "valid are the records of the log's attempts: the log was cut, or this is another trial's record, so restore the log \
+                 as it was written, or move what is not of this trial away";
+    let (record, log) = (first.display(), folder.join(field_log::LOG));
+    Err(failure(Exit::Input, format!("{record}: found a record of no attempt in {}; {valid}", log.display())))
+}
+
+fn episodes(
+    arguments: &RunArguments,
+    planned: &Planned,
+    lock: &Lock,
+    log: &mut FieldLog,
+) -> Result<(), Failure> {
+    let folder = &arguments.out;
     let mut attempts = planned.attempts(folder, &log.entries)?;
-    if let Some(open) = attempts.open {
-        log.append(left_open(folder, open, &log.entries)?).or_exit(Exit::Failed)?;
+    if let Some(attempt) = attempts.open {
+        // Nothing proves that no command was sent: a record may be cut or missing.
+        tell!(
+            "episode {}: attempt {} counts, though the program ended during it",
+            attempt.episode + 1,
+            attempt.number
+        );
+        log.append(Entry::Abandoned { when: log.time(now()), attempt }).or_exit(Exit::Failed)?;
         attempts = planned.attempts(folder, &log.entries)?;
     }
     let Some(_) = attempts.next(&planned.plan) else {
-        return over(arguments, &planned, &attempts);
+        return over(arguments, planned, &attempts);
     };
-    let signal = end_signal()?;
+    let (signal, suspended) = (end_signal()?, suspend_signal()?);
     let session = open_link(&planned.robot, arguments.allow_plaintext_network)?;
-    let (runtime, person) = (onnx_runtime()?, Person::at_the_terminal());
-    let site = Site { planned: &planned, lock: &lock, folder, arguments, session, runtime, person, signal };
+    let (runtime, person) = (onnx_runtime()?, Person::at_the_terminal(suspended));
+    let site = Site { planned, lock, folder, arguments, session, runtime, person, signal };
     let mut made = 0;
     while let Some(next) = attempts.next(&planned.plan) {
         if arguments.episodes.is_some_and(|most| made >= most) {
@@ -78,11 +111,11 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
             tell!("{made} attempts made; the same call goes on with episode {} of {of}", next.episode + 1);
             return Ok(());
         }
-        site.attempt(&mut log, next)?;
+        site.attempt(log, next)?;
         made += 1;
         attempts = planned.attempts(folder, &log.entries)?;
     }
-    over(arguments, &planned, &attempts)
+    over(arguments, planned, &attempts)
 }
 
 fn over(arguments: &RunArguments, planned: &Planned, attempts: &Attempts) -> Result<(), Failure> {
@@ -94,34 +127,6 @@ fn over(arguments: &RunArguments, planned: &Planned, attempts: &Attempts) -> Res
         arguments.out.display()
     );
     Ok(())
-}
-
-/// Returns the entry for an attempt that an earlier process began and did not end: it counts where its episode had begun.
-fn left_open(folder: &Path, attempt: Attempt, entries: &[Entry]) -> Result<Entry, Failure> {
-    let name = entries.iter().rev().find_map(|entry| match entry {
-        Entry::Begun { attempt: begun, folder, .. } if *begun == attempt => Some(folder.clone()),
-        _ => None,
-    });
-    let record = folder.join(RECORDS).join(name.unwrap_or_default()).join("run.aegis");
-    let mut figures = EpisodeFigures::default();
-    // A record that is cut is read as far as it goes; one that was never begun says that nothing moved.
-    if let Ok(mut reader) = RunReader::open(&record) {
-        while let Ok(Some(bytes)) = reader.next_period() {
-            let Ok(period) = rmp_serde::from_slice(&bytes) else { break };
-            figures.take(&period);
-        }
-    }
-    let when = now();
-    if figures.begun {
-        tell!(
-            "episode {}: attempt {} counts, though the program ended during it",
-            attempt.episode + 1,
-            attempt.number
-        );
-        return Ok(Entry::Abandoned { when, attempt });
-    }
-    let reason = "the program ended before the episode began".into();
-    Ok(Entry::Withdrawn { when, attempt, reason })
 }
 
 /// Where and with what the episodes run.
@@ -156,14 +161,15 @@ impl Site<'_> {
             tell!("set it up; once it waits for a start, Enter begins it, and s and Enter stop it");
         }
         let begun = log.entries.iter().filter(|entry| matches!(entry, Entry::Begun { .. })).count();
-        let name = format!("{:05}", begun + 1);
+        let name = record_folder(begun);
         let folder = self.folder.join(RECORDS).join(&name);
         let lock = self.lock.head().to_owned();
-        log.append(Entry::Begun { when: now(), attempt, lock, folder: name }).or_exit(Exit::Failed)?;
+        log.append(Entry::Begun { when: log.time(now()), attempt, lock, folder: name })
+            .or_exit(Exit::Failed)?;
         let figures = Arc::new(Mutex::new(EpisodeFigures::default()));
         let driven = self.drive(attempt, &folder, &figures);
         let figures = *figures.lock().unwrap_or_else(PoisonError::into_inner);
-        let when = now();
+        let when = log.time(now());
         if !figures.begun {
             let failure = driven.err().unwrap_or_else(|| failure(Exit::Failed, "the episode did not begin"));
             let entry = Entry::Withdrawn { when, attempt, reason: failure.to_string() };
@@ -187,7 +193,7 @@ impl Site<'_> {
         let Some(outcome) = outcome else {
             log.append(Entry::Abandoned { when, attempt }).or_exit(Exit::Failed)?;
             let reason = "the episode was over, and no outcome was entered; the attempt counts";
-            return Err(driven.err().unwrap_or_else(|| failure(Exit::Signal, reason)));
+            return Err(driven.err().unwrap_or_else(|| Person::no_answer(reason, &self.signal)));
         };
         match &outcome {
             Outcome::Done { .. } => tell!("kept"),
@@ -197,7 +203,7 @@ impl Site<'_> {
             Outcome::Repeated { .. } => tell!("it is repeated while attempts are left"),
         }
         let usage = Usage { steps: figures.steps, strong_steps: figures.strong_steps, fires: figures.fires };
-        let record_sha256 = digest(&folder.join("run.aegis"))?;
+        let record_sha256 = digest(&folder.join(RUN_FILE))?;
         let arm = episode.arm.clone();
         log.append(Entry::Ended { when, attempt, arm, start, outcome, usage, record_sha256 })
             .or_exit(Exit::Failed)?;

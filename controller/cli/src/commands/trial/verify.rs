@@ -3,16 +3,17 @@
 
 use std::path::{Path, PathBuf};
 
+use aegis_core::control::TickRecord;
+use aegis_experiments::field::amendments::{contradictions, outcome_at};
 use aegis_experiments::field::log::{Attempt, Entry, Outcome, Usage};
 use aegis_experiments::field::plan::OutcomeSource;
-use aegis_experiments::plan::registration::Lock;
 use aegis_recorder::EpisodeEnd;
 use aegis_recorder::run_log::RunReader;
 use aegis_robot::EpisodeFigures;
 use clap::Args;
 
-use super::files::{PlanArguments, Planned, RECORDS};
-use super::report::{JSON, texts};
+use super::files::{PlanArguments, Planned, RECORDS, RUN_FILE, unknown_records};
+use super::report::{JSON, PAGE, texts};
 use crate::commands::replay::check::check;
 use crate::exit::{Exit, Failure, OrExit, failure, say};
 use crate::files::digest;
@@ -34,42 +35,56 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
     let (planned, lock) = arguments.plan.registered()?;
     let folder = &arguments.folder;
     let (entries, attempts) = planned.log(folder, &lock)?;
-    let mut wrong = Vec::new();
+    let mut wrong = contradictions(&lock, &entries.entries);
+    for unknown in unknown_records(folder, &entries.entries)? {
+        wrong.push(format!(
+            "{}: of no attempt of the log, which was cut or is another trial's",
+            unknown.display()
+        ));
+    }
     let (mut checked, mut begun) = (0, None);
     for entry in &entries.entries {
         match entry {
-            Entry::Begun { attempt, lock: seal, folder: name, .. } => {
-                if !seals(&lock).any(|known| known == seal) {
-                    wrong.push(format!(
-                        "{}: lock: found {seal}, which is no seal of the lock",
-                        place(*attempt)
-                    ));
-                }
-                begun = Some((seal == lock.head(), folder.join(RECORDS).join(name).join("run.aegis")));
+            Entry::Begun { lock: seal, folder: name, .. } => {
+                begun = Some((seal, folder.join(RECORDS).join(name).join(RUN_FILE)));
             }
             Entry::Ended { attempt, outcome, usage, record_sha256, .. } => {
-                let Some((is_newest, record)) = begun.take() else { continue };
-                let one = Ended { planned: &planned, attempt: *attempt, outcome, usage, record_sha256 };
-                wrong.extend(one.differences(&record, is_newest));
+                let Some((seal, record)) = begun.take() else { continue };
+                let source = outcome_at(&planned.plan, &lock, seal);
+                let one =
+                    Ended { planned: &planned, attempt: *attempt, source, outcome, usage, record_sha256 };
+                wrong.extend(one.differences(&record, seal == lock.head()));
                 checked += 1;
             }
-            Entry::Withdrawn { .. } | Entry::Abandoned { .. } => begun = None,
+            Entry::Withdrawn { attempt, .. } => {
+                let Some((_, record)) = begun.take() else { continue };
+                let sent = sent(&record).map_err(|error| error.prefixed(place(*attempt)))?;
+                if sent > 0 {
+                    wrong.push(format!(
+                        "{}: the log has withdrawn, and {} {sent} control periods in which a command was sent",
+                        place(*attempt),
+                        record.display()
+                    ));
+                }
+            }
+            Entry::Abandoned { .. } => begun = None,
             Entry::Inspected { .. } => {}
         }
     }
-    let report = planned.report(&lock, &entries.head, &attempts)?;
-    let path = folder.join(JSON);
-    let stored = aegis_files::read_text(&path).map_err(|error| {
-        failure(
-            Exit::Input,
-            format!("{}: cannot read: {error}; `aegis trial report` makes it", path.display()),
-        )
-    })?;
-    if stored != texts(&report)?.0 {
-        wrong.push(format!(
-            "{}: is not what the log gives; `aegis trial report` makes it again",
-            path.display()
-        ));
+    let report = planned.report(&lock, &entries, &attempts)?;
+    let (json, page) = texts(&report)?;
+    for (name, valid) in [(JSON, json), (PAGE, page)] {
+        let path = folder.join(name);
+        let stored = aegis_files::read_text(&path).map_err(|error| {
+            let reason = format!("{}: cannot read: {error}; `aegis trial report` makes it", path.display());
+            failure(Exit::Input, reason)
+        })?;
+        if stored != valid {
+            wrong.push(format!(
+                "{}: is not what the log gives with this program; `aegis trial report` makes it again",
+                path.display()
+            ));
+        }
     }
     if !wrong.is_empty() {
         return Err(failure(
@@ -85,12 +100,22 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
     say!(
         "{checked} attempts: each record has its digest, every decision and command comes out the same, and what the log says follows"
     );
-    say!("{}: every figure comes out the same", path.display());
+    say!("{}: {JSON} and {PAGE}: every figure and every word come out the same", folder.display());
     Ok(())
 }
 
-fn seals(lock: &Lock) -> impl Iterator<Item = &String> {
-    std::iter::once(&lock.seal).chain(lock.amendments.iter().map(|amendment| &amendment.seal))
+/// Returns in how many control periods of a record a command was sent; 0 where there is no record. A record that is cut is read as far as
+/// it goes.
+fn sent(record: &Path) -> Result<u64, Failure> {
+    if !record.exists() {
+        return Ok(0);
+    }
+    let (mut reader, mut sent) = (RunReader::open(record).or_exit(Exit::Failed)?, 0);
+    while let Ok(Some(bytes)) = reader.next_period() {
+        let period: TickRecord<'_> = rmp_serde::from_slice(&bytes).or_exit(Exit::Failed)?;
+        sent += u64::from(period.output.send);
+    }
+    Ok(sent)
 }
 
 fn place(attempt: Attempt) -> String {
@@ -101,6 +126,8 @@ fn place(attempt: Attempt) -> String {
 struct Ended<'a> {
     planned: &'a Planned,
     attempt: Attempt,
+    /// Source of outcomes by the plan under which the attempt ran; `None` where the lock does not have its seal.
+    source: Option<OutcomeSource>,
     outcome: &'a Outcome,
     usage: &'a Usage,
     record_sha256: &'a str,
@@ -152,6 +179,9 @@ impl Ended<'_> {
             Outcome::Done { success, by, .. } => {
                 if !matches!(figures.end, Some(EpisodeEnd::Goal | EpisodeEnd::Horizon)) {
                     differs("outcome", "an episode that ran to its end".into(), end(figures.end));
+                }
+                if let Some(source) = self.source.filter(|source| source != by) {
+                    differs("by", format!("{by:?}"), format!("ran under a plan with {source:?}"));
                 }
                 if *by == OutcomeSource::Plant {
                     differs("success", success.to_string(), figures.success().to_string());

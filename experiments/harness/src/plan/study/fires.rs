@@ -5,7 +5,7 @@ use aegis_core::trigger::{Reach, Schedule};
 use aegis_core::{Gate, GateLimits, Rule, Score};
 
 use super::{Source, StudyError, StudySettings};
-use crate::episode::arm::AEGIS;
+use crate::episode::arm::{AEGIS, ArmName};
 use aegis_probe::rules::RuleSettings;
 
 impl StudySettings {
@@ -25,30 +25,44 @@ impl StudySettings {
                 Source::Rule(settings) | Source::Shadow(settings) => settings,
                 Source::Weak | Source::Strong | Source::Yoked => continue,
             };
-            if matches!(settings, RuleSettings::Never {} | RuleSettings::TakeOver { .. }) {
-                continue;
-            }
-            let refused = |field: String, reason: String| StudyError {
-                field,
-                reason: format!("{reason}; with this value the gate of arm {name} can never fire"),
-            };
-            let allowed =
-                check_limits(gate).map_err(|(field, reason)| refused(format!("gate.{field}"), reason))?;
             let own = if *name == *AEGIS || !self.rules.contains_key(name) {
                 "rule".to_owned()
             } else {
                 format!("study.rules.{name}")
             };
-            if let RuleSettings::Blind { schedule, .. } = settings {
-                check_schedule(schedule, gate, &allowed).map_err(|(field, reason)| {
-                    let StudyError { field, reason } = refused(format!("{own}.schedule.{field}"), reason);
-                    StudyError { field, reason: reason + " there" }
-                })?;
-            }
-            check_threshold(&rule(settings)).map_err(|reason| refused(format!("{own}.kind"), reason))?;
+            check_gate_fires(name, &own, settings, gate, || rule(settings))?;
         }
         Ok(())
     }
+}
+
+/// Checks that the gate of an arm can fire. `own` is the key of the arm's rule, `gate` the gate's limits, and `rule` gives the rule with
+/// the thresholds of its probe. A rule without a gate passes.
+///
+/// # Errors
+/// [`StudyError`] with the setting that prevents every fire.
+pub(crate) fn check_gate_fires(
+    name: &ArmName,
+    own: &str,
+    settings: &RuleSettings,
+    gate: &GateLimits,
+    rule: impl FnOnce() -> Rule,
+) -> Result<(), StudyError> {
+    if matches!(settings, RuleSettings::Never {} | RuleSettings::TakeOver { .. }) {
+        return Ok(());
+    }
+    let refused = |field: String, reason: String| StudyError {
+        field,
+        reason: format!("{reason}; with this value the gate of arm {name} can never fire"),
+    };
+    let allowed = check_limits(gate).map_err(|(field, reason)| refused(format!("gate.{field}"), reason))?;
+    if let RuleSettings::Blind { schedule, .. } = settings {
+        check_schedule(schedule, gate, &allowed).map_err(|(field, reason)| {
+            let StudyError { field, reason } = refused(format!("{own}.schedule.{field}"), reason);
+            StudyError { field, reason: reason + " there" }
+        })?;
+    }
+    check_threshold(&rule()).map_err(|reason| refused(format!("{own}.kind"), reason))
 }
 
 /// Returns the control steps of the boundaries at which the limits allow a fire.
