@@ -394,24 +394,31 @@ fn of_two_operators_the_first_drives_and_the_other_takes_nothing_over() {
     cell.has_stopped(StopReason::OperatorLost);
 }
 
-#[test]
-fn the_projects_own_operator_answers_a_call_by_a_script() {
-    let _slot = real_time_slot();
+/// Starts a plant, a run of it that calls an operator at its second boundary, and the project's own operator with a script, up to
+/// where the script drives. `name` is that of the folder.
+fn driven_by_script(name: &str, steps: &str) -> (ForeignPlant, Run, Process) {
     let plant = motion::plant("tcp/127.0.0.1:0", REST);
-    let folder = common::folder("teleop-script");
+    let folder = common::folder(name);
     let robot = by_hand(&folder, &plant.endpoint, "{ at = [1] }", [BUSY_MS, 120_000]);
     let mut run = Run::of(&robot, folder.join("run"), &[]);
     run.until("waiting for a start");
     let script = folder.join("moves");
-    let steps =
-        "wait called\nsend 50\nengage\nwait driving\nadd 0 0.2\nsend 200\nrelease\nwait quiet\nsay over\n";
     std::fs::write(&script, steps).unwrap();
     let mut teleop = python("sim_bridge/link/python/teleop.py");
     teleop.args(["--name", NAME, "--connect", &plant.endpoint, "--script"]).arg(&script);
-    let mut teleop = Process::start(&mut teleop);
+    let teleop = Process::start(&mut teleop);
     teleop.until("quiet");
     assert!(operate("start", &plant.endpoint));
     teleop.until("driving 1");
+    (plant, run, teleop)
+}
+
+#[test]
+fn the_projects_own_operator_answers_a_call_by_a_script() {
+    let _slot = real_time_slot();
+    let steps =
+        "wait called\nsend 50\nengage\nwait driving\nadd 0 0.2\nsend 200\nrelease\nwait quiet\nsay over\n";
+    let (_plant, mut run, mut teleop) = driven_by_script("teleop-script", steps);
     run.until("Strong");
     run.until("Weak");
     teleop.until("over");
@@ -443,19 +450,8 @@ fn dropped_before_the_first_call(folder: &Path) -> u32 {
 #[test]
 fn an_operators_program_that_fails_while_it_drives_lets_go() {
     let _slot = real_time_slot();
-    let plant = motion::plant("tcp/127.0.0.1:0", REST);
-    let folder = common::folder("teleop-fails");
-    let robot = by_hand(&folder, &plant.endpoint, "{ at = [1] }", [BUSY_MS, 120_000]);
-    let mut run = Run::of(&robot, folder.join("run"), &[]);
-    run.until("waiting for a start");
-    let script = folder.join("moves");
-    std::fs::write(&script, "wait called\nengage\nwait driving\nsend 20\nset 99 1\nsend 20000\n").unwrap();
-    let mut teleop = python("sim_bridge/link/python/teleop.py");
-    teleop.args(["--name", NAME, "--connect", &plant.endpoint, "--script"]).arg(&script);
-    let mut teleop = Process::start(&mut teleop);
-    teleop.until("quiet");
-    assert!(operate("start", &plant.endpoint));
-    teleop.until("driving 1");
+    let steps = "wait called\nengage\nwait driving\nsend 20\nset 99 1\nsend 20000\n";
+    let (_plant, mut run, mut teleop) = driven_by_script("teleop-fails", steps);
     run.until("call 1: the operator has let go");
     run.until("Weak");
     assert_eq!(teleop.child.wait().unwrap().code(), Some(1));

@@ -40,8 +40,13 @@ pub const HELP: &str = "Exit codes: 0 done; 1 an episode or a file failed; 2 bad
 
 /// Returns a flag that is set once the process receives SIGINT, SIGTERM, SIGQUIT or SIGHUP.
 pub fn end_signal() -> Result<Arc<AtomicBool>, Failure> {
+    flag_of(TERM_SIGNALS.iter().chain([&SIGHUP]))
+}
+
+/// Returns a flag that is set once the process receives one of these signals.
+fn flag_of<'a>(signals: impl IntoIterator<Item = &'a i32>) -> Result<Arc<AtomicBool>, Failure> {
     let told = Arc::new(AtomicBool::new(false));
-    for signal in TERM_SIGNALS.iter().chain([&SIGHUP]) {
+    for signal in signals {
         signal_hook::flag::register(*signal, Arc::clone(&told)).or_exit(Exit::Failed)?;
     }
     Ok(told)
@@ -59,13 +64,9 @@ const OTHER_ENDS: [i32; 12] = [
 /// under `nohup`. No program can handle SIGKILL and SIGSTOP.
 #[cfg(feature = "robot")]
 pub fn robot_end_signal() -> Result<Arc<AtomicBool>, Failure> {
-    let told = Arc::new(AtomicBool::new(false));
     let ignored = std::fs::read_to_string("/proc/self/status").map_or(0, |status| ignored(&status));
     let others = OTHER_ENDS.iter().filter(|signal| ignored & (1_u64 << (**signal - 1)) == 0);
-    for signal in TERM_SIGNALS.iter().chain(others) {
-        signal_hook::flag::register(*signal, Arc::clone(&told)).or_exit(Exit::Failed)?;
-    }
-    Ok(told)
+    flag_of(TERM_SIGNALS.iter().chain(others))
 }
 
 /// Returns the set of signals that a process ignores, by its status as Linux tells it: signal n is bit n - 1.
@@ -79,9 +80,7 @@ fn ignored(status: &str) -> u64 {
 /// whose robot would run on without its controller.
 #[cfg(feature = "robot")]
 pub fn suspend_signal() -> Result<Arc<AtomicBool>, Failure> {
-    let told = Arc::new(AtomicBool::new(false));
-    signal_hook::flag::register(SIGTSTP, Arc::clone(&told)).or_exit(Exit::Failed)?;
-    Ok(told)
+    flag_of(&[SIGTSTP])
 }
 
 /// Prints the error, if there is one, and returns the exit code of the process: that of the work, or, where the work

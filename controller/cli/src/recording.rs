@@ -108,15 +108,13 @@ impl Filmed {
 
 impl Plant for Filmed {
     fn reset(&mut self, start: Start) -> Result<Observation, PlantError> {
-        let observation = self.plant.reset(start)?;
-        self.begin(&observation);
-        Ok(observation)
+        self.reset_disturbed(start, None)
     }
 
     fn reset_disturbed(
         &mut self,
         start: Start,
-        disturbance: &Disturbance,
+        disturbance: Option<&Disturbance>,
     ) -> Result<Observation, PlantError> {
         let observation = self.plant.reset_disturbed(start, disturbance)?;
         self.begin(&observation);

@@ -215,7 +215,7 @@ impl Study {
             plant.reset(Start { task, initial_state: 0 }).or_exit(Exit::Failed)?;
             for example in settings.examples(self.plan.gate.horizon_steps) {
                 let start = Start { task, initial_state: 0 };
-                if let Err(error) = plant.reset_disturbed(start, &example) {
+                if let Err(error) = plant.reset_disturbed(start, Some(&example)) {
                     return refused(format!("task {task}, {}: {error}", example.effect.kind()));
                 }
             }

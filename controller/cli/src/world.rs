@@ -187,14 +187,13 @@ impl AnnouncedPlant {
 
 impl Plant for AnnouncedPlant {
     fn reset(&mut self, start: Start) -> Result<Observation, PlantError> {
-        let observation = self.plant.reset(start)?;
-        self.announced(start, observation)
+        self.reset_disturbed(start, None)
     }
 
     fn reset_disturbed(
         &mut self,
         start: Start,
-        disturbance: &Disturbance,
+        disturbance: Option<&Disturbance>,
     ) -> Result<Observation, PlantError> {
         let observation = self.plant.reset_disturbed(start, disturbance)?;
         self.announced(start, observation)

@@ -230,17 +230,20 @@ pub trait Plant {
     /// Starts an episode. Two resets to the same start give bitwise equal states, whatever ran between them.
     fn reset(&mut self, start: Start) -> Result<Observation, PlantError>;
 
-    /// Starts an episode as [`reset`](Self::reset) does, in which the plant applies a disturbance by itself. The step of the
-    /// disturbance counts the plant's control steps since the reset. A saved episode includes the disturbance.
+    /// Starts an episode as [`reset`](Self::reset) does, in which the plant applies the disturbance, if there is one, by itself. The step
+    /// of the disturbance counts the plant's control steps since the reset. A saved episode includes the disturbance.
     ///
     /// # Errors
     /// Those of a reset, and [`PlantError::Undisturbed`] for a plant, or a task, that cannot do it.
     fn reset_disturbed(
         &mut self,
-        _start: Start,
-        _disturbance: &Disturbance,
+        start: Start,
+        disturbance: Option<&Disturbance>,
     ) -> Result<Observation, PlantError> {
-        Err(PlantError::Undisturbed("the plant has no disturbances of its own".into()))
+        match disturbance {
+            None => self.reset(start),
+            Some(_) => Err(PlantError::Undisturbed("the plant has no disturbances of its own".into())),
+        }
     }
 
     /// Applies one action for one control period.

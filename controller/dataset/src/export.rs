@@ -83,7 +83,7 @@ impl Export {
         self.told = told;
     }
 
-    /// Returns an error once somebody has ended the export. Every source asks this after each of its steps.
+    /// Checks that no signal has ended the export. Every source calls this after each of its steps.
     ///
     /// # Errors
     /// [`DatasetError::Told`].

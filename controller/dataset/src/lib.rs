@@ -53,7 +53,7 @@ pub enum DatasetError {
     /// What was chosen of the sources holds no row.
     #[error("found no row to write: {0}")]
     Empty(String),
-    /// Somebody has ended the export.
+    /// A signal has ended the export.
     #[error("a signal ended the export; nothing of it is kept")]
     Told,
 }

@@ -134,12 +134,30 @@ impl DisturbanceSettings {
     /// The step counts from the first counted control step. Forces are rounded to 1 mN and displacements to 1 µm, so that
     /// their decimals in a result read back as the same numbers.
     pub fn disturbance(&self, horizon_steps: u32, drawn: [f64; DRAWS]) -> Option<Disturbance> {
-        let [kind, onset, size, duration, direction] = drawn;
+        let [kind, of_kind @ ..] = drawn;
         let mut before = 0.0;
         let (name, _, window) = self.kinds().find(|(_, share, _)| {
             before += share;
             kind < before
         })?;
+        self.of_kind(name, window, horizon_steps, of_kind)
+    }
+
+    /// Returns one disturbance of each kind that is drawn, of middle size, in the order of [`Effect::KINDS`].
+    pub fn examples(&self, horizon_steps: u32) -> Vec<Disturbance> {
+        let drawn = self.kinds().filter(|(_, share, _)| *share > 0.0);
+        drawn.filter_map(|(name, _, window)| self.of_kind(name, window, horizon_steps, [0.5; 4])).collect()
+    }
+
+    /// Returns the disturbance of a kind, with its window of onsets, for numbers drawn uniformly from `[0, 1)`: onset, size, duration and
+    /// direction. `None` for a kind that the settings lack.
+    fn of_kind(
+        &self,
+        name: &str,
+        window: [f64; 2],
+        horizon_steps: u32,
+        [onset, size, duration, direction]: [f64; DRAWS - 1],
+    ) -> Option<Disturbance> {
         let step = onset_step(window, horizon_steps, onset);
         let (sine, cosine) = (TAU * direction).sin_cos();
         let steps = |[least, most]: [u32; 2]| least + floor_of(duration, most - least + 1);
@@ -160,21 +178,6 @@ impl DisturbanceSettings {
             _ => return None,
         };
         Some(Disturbance { step, effect })
-    }
-
-    /// Returns one disturbance of each kind that is drawn, of middle size, in the order of [`Effect::KINDS`].
-    pub fn examples(&self, horizon_steps: u32) -> Vec<Disturbance> {
-        let mut before = 0.0;
-        let mut middle = |share: f64| {
-            before += share;
-            before - share / 2.0
-        };
-        let drawn: Vec<f64> = self.kinds().map(|(_, share, _)| middle(share)).collect();
-        let example = |kind: f64| self.disturbance(horizon_steps, [kind, 0.5, 0.5, 0.5, 0.5]);
-        let mut found: Vec<Disturbance> = drawn.into_iter().filter_map(example).collect();
-        // The middle of a share of zero lies on the edge to the next kind.
-        found.dedup_by_key(|one| one.effect.kind());
-        found
     }
 
     /// Returns name, share and onset of each kind that there is, in the order of [`Effect::KINDS`].

@@ -39,8 +39,8 @@ impl CameraAges {
         }
     }
 
-    /// Returns the cameras whose newest frame is too old at `now`, or whose pixels have not changed for too long, each
-    /// with its time and limit, in words; empty where there is none.
+    /// Returns a text that names each camera whose newest frame is older at `now` than `max_age_ms`, or whose pixels have been the same
+    /// for longer than `frozen_ms`, with the time in milliseconds and the limit. The text is empty if there is no such camera.
     pub fn old(&self, now: Duration) -> String {
         let episode = self.newest.iter().flatten().map(|newest| newest.episode).max();
         let words = self.settings.iter().zip(&self.newest).filter_map(|(camera, newest)| {

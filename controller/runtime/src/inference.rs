@@ -305,8 +305,8 @@ fn work(
 /// Bits of the steps in a packed [`ChunkInExecution`].
 const STEPS: u32 = 24;
 
-/// Packs the chunk in execution into one number, 0 where there is none: the steps in the lowest 24 bits, the request above.
-/// Requests count from 1.
+/// Packs request and steps of the chunk in execution into one `u64`, which is 0 without a chunk. Bits 0 to 23 are the steps, at most
+/// 2^24 − 1, and the bits from 24 on the number of the request, which is at least 1.
 fn packed(executing: Option<ChunkInExecution>) -> u64 {
     executing.map_or(0, |ChunkInExecution { request, steps }| {
         (request << STEPS) | u64::from(steps.min((1 << STEPS) - 1))

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::support::{Breaking, KEYS, open, settings};
+use crate::support::{Breaking, KEYS, open, provenance, settings};
 use aegis_core::EpisodeKey;
 use aegis_core::PlantError;
 use aegis_experiments::EpisodeContext;
@@ -12,31 +12,9 @@ use aegis_experiments::run::collection::{Collection, CollectionError};
 use aegis_experiments::run::rollouts::rollouts;
 use aegis_experiments::run::runner::{RunError, SetupError};
 use aegis_files::Scratch;
-use aegis_probe::origin::Starts;
 use aegis_probe::rollout::Rollout;
-use aegis_probe::rollout_file::{self, Provenance};
+use aegis_probe::rollout_file;
 use serde_json::{Map, json};
-
-fn provenance() -> Provenance {
-    Provenance {
-        schema: rollout_file::SCHEMA,
-        suite: "line".into(),
-        suite_sha256: None,
-        master_seed: 1,
-        sample_seed: None,
-        range: "discovery".into(),
-        starts: Some(Starts::of(KEYS.keys(0..1))),
-        weak_sha256: "weak".into(),
-        strong_sha256: "strong".into(),
-        tensor: "tokens".into(),
-        horizon_steps: 40,
-        chunk_steps: 2,
-        action_width: 1,
-        sensor: None,
-        settle_steps: None,
-        disturbances: None,
-    }
-}
 
 fn about(seed: u64) -> Map<String, serde_json::Value> {
     Map::from_iter([("master_seed".to_owned(), json!(seed)), ("suite".to_owned(), json!("line"))])

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::support::{Breaking, KEYS, Line, open, settings};
+use crate::support::{self, Breaking, KEYS, Line, open, settings};
 use aegis_core::record::NoRecorder;
 use aegis_core::{
     EpisodeKey, Inference, Observation, Plant, PlantError, Policy, PolicyError, Saved, Start, Transition,
@@ -24,8 +24,7 @@ use aegis_experiments::{Arm, EpisodeContext, EpisodeError, EpisodeSettings, run_
 use aegis_files::Scratch;
 use aegis_probe::fork_file::{self, ForkProvenance};
 use aegis_probe::forks::EpisodeForks;
-use aegis_probe::origin::Starts;
-use aegis_probe::rollout_file::{self, Provenance};
+use aegis_probe::rollout_file;
 use serde_json::{Map, json};
 
 /// Settings whose hold of 16 steps lets the strong policy win from a lost start if it begins early enough.
@@ -208,24 +207,7 @@ fn provenance(probe_sha256: Option<String>) -> ForkProvenance {
     ForkProvenance {
         schema: fork_file::SCHEMA,
         plan_sha256: "plan".into(),
-        rollouts: Provenance {
-            disturbances: None,
-            schema: rollout_file::SCHEMA,
-            suite: "line".into(),
-            suite_sha256: None,
-            master_seed: 1,
-            sample_seed: None,
-            range: "discovery".into(),
-            starts: Some(Starts::of(KEYS.keys(0..1))),
-            weak_sha256: "weak".into(),
-            strong_sha256: "strong".into(),
-            tensor: "tokens".into(),
-            horizon_steps: 40,
-            chunk_steps: 2,
-            action_width: 1,
-            sensor: None,
-            settle_steps: None,
-        },
+        rollouts: support::provenance(),
         gate: long_holds().gate,
         boundaries_per_episode: None,
         probe_sha256,

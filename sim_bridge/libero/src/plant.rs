@@ -177,11 +177,12 @@ impl Plant for LiberoPlant {
     fn reset_disturbed(
         &mut self,
         start: Start,
-        disturbance: &Disturbance,
+        disturbance: Option<&Disturbance>,
     ) -> Result<Observation, PlantError> {
         let observation = self.reset(start)?;
-        let episode = self.episode.as_mut().ok_or(PlantError::NotReset)?;
-        episode.accept(*disturbance)?;
+        if let Some(disturbance) = disturbance {
+            self.episode.as_mut().ok_or(PlantError::NotReset)?.accept(*disturbance)?;
+        }
         Ok(observation)
     }
 

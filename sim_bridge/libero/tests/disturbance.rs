@@ -32,7 +32,7 @@ fn actions() -> Vec<Vec<f32>> {
 fn begin(plant: &mut LiberoPlant, disturbance: Option<(u32, Effect)>) -> Observation {
     match disturbance {
         None => plant.reset(START).unwrap(),
-        Some((step, effect)) => plant.reset_disturbed(START, &Disturbance { step, effect }).unwrap(),
+        Some((step, effect)) => plant.reset_disturbed(START, Some(&Disturbance { step, effect })).unwrap(),
     }
 }
 
@@ -116,7 +116,7 @@ fn a_displacement_moves_the_target_on_its_support_and_nothing_else() {
             let mut plant = support::plant();
             match disturbance {
                 None => plant.reset(start).unwrap(),
-                Some(disturbance) => plant.reset_disturbed(start, &disturbance).unwrap(),
+                Some(disturbance) => plant.reset_disturbed(start, Some(&disturbance)).unwrap(),
             };
             still.iter().map(|action| plant.step(action).unwrap().observation).last().unwrap()
         };
@@ -157,7 +157,7 @@ fn continuing_in_the_middle_of_a_disturbance_equals_an_uninterrupted_episode() {
             let mut other = support::plant();
             let elsewhere = Start { task: 4, initial_state: 1 };
             let unlike = Effect::Push { force: [0.0, 0.0, 50.0], steps: 50 };
-            other.reset_disturbed(elsewhere, &Disturbance { step: 0, effect: unlike }).unwrap();
+            other.reset_disturbed(elsewhere, Some(&Disturbance { step: 0, effect: unlike })).unwrap();
             actions[..5].iter().for_each(|action| drop(other.step(action).unwrap()));
             for plant in [&mut plant, &mut other] {
                 plant.restore(&snapshot).unwrap();
@@ -188,7 +188,7 @@ fn a_task_without_a_target_refuses_a_displacement_and_no_other_kind() {
     let suite = support::load("libero_goal");
     let task = (0..suite.task_count()).find(|task| suite.task(*task).unwrap().target().is_none());
     let start = Start { task: task.expect("a goal of a drawer or a stove"), initial_state: 0 };
-    let refused = plant.reset_disturbed(start, &Disturbance { step: 1, effect: MOVE });
+    let refused = plant.reset_disturbed(start, Some(&Disturbance { step: 1, effect: MOVE }));
     let error = refused.unwrap_err();
     assert!(matches!(&error, PlantError::Undisturbed(_)), "{error}");
     for words in
@@ -196,8 +196,8 @@ fn a_task_without_a_target_refuses_a_displacement_and_no_other_kind() {
     {
         assert!(error.to_string().contains(words), "{error}");
     }
-    plant.reset_disturbed(start, &Disturbance { step: 1, effect: PUSH }).unwrap();
+    plant.reset_disturbed(start, Some(&Disturbance { step: 1, effect: PUSH })).unwrap();
     let effect = Effect::Push { force: [f64::NAN, 0.0, 0.0], steps: 1 };
-    let error = plant.reset_disturbed(start, &Disturbance { step: 1, effect }).unwrap_err();
+    let error = plant.reset_disturbed(start, Some(&Disturbance { step: 1, effect })).unwrap_err();
     assert!(error.to_string().contains("force: found a number that is not finite"), "{error}");
 }

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use aegis_core::{Plant, PlantError, Standstill, Start};
+use aegis_core::{Disturbance, Plant, PlantError, Standstill, Start};
 
 use crate::cameras::TimePoint;
 use crate::counted::Counted;
@@ -460,17 +460,11 @@ impl Host {
         held.newest_episode = reset.episode;
         held.episode = None;
         let start = Start { task: reset.task as usize, initial_state: reset.initial_state as usize };
-        let observation = match &reset.disturbance {
-            None => plant.reset(start),
-            Some(disturbance) => {
-                let not_finite = |field| {
-                    (Code::Malformed, format!("disturbance.{field}: found a number that is not finite"))
-                };
-                disturbance.check_finite().map_err(not_finite)?;
-                plant.reset_disturbed(start, disturbance)
-            }
-        };
-        let observation = match observation {
+        let disturbance = reset.disturbance.as_ref();
+        let not_finite =
+            |field| (Code::Malformed, format!("disturbance.{field}: found a number that is not finite"));
+        disturbance.map_or(Ok(()), Disturbance::check_finite).map_err(not_finite)?;
+        let observation = match plant.reset_disturbed(start, disturbance) {
             Ok(observation) => observation,
             Err(error) => {
                 self.standing.doubt();

@@ -380,9 +380,18 @@ impl ZenohPlant {
         (moved.session, moved.episode) == (self.claimed.session, self.episode)
             && moved.sequence > self.sequence
     }
+}
 
-    /// Asks for an episode, with a disturbance where one is given.
-    fn begin(&mut self, start: Start, disturbance: Option<Disturbance>) -> Result<Observation, PlantError> {
+impl Plant for ZenohPlant {
+    fn reset(&mut self, start: Start) -> Result<Observation, PlantError> {
+        self.reset_disturbed(start, None)
+    }
+
+    fn reset_disturbed(
+        &mut self,
+        start: Start,
+        disturbance: Option<&Disturbance>,
+    ) -> Result<Observation, PlantError> {
         let index = |value: usize, what: &str| {
             u32::try_from(value).map_err(|_| PlantError::Backend(format!("{what} {value} is beyond 32 bits")))
         };
@@ -395,26 +404,12 @@ impl ZenohPlant {
             episode: self.episode,
             task: index(start.task, "task")?,
             initial_state: index(start.initial_state, "initial state")?,
-            disturbance,
+            disturbance: disturbance.copied(),
         };
         match self.ask(&reset.into(), self.patience.reset)? {
             Message::Moved(moved) => Ok(self.moved(moved)?.observation),
             other => Err(PlantError::Backend(format!("{} answers a reset", other.name()))),
         }
-    }
-}
-
-impl Plant for ZenohPlant {
-    fn reset(&mut self, start: Start) -> Result<Observation, PlantError> {
-        self.begin(start, None)
-    }
-
-    fn reset_disturbed(
-        &mut self,
-        start: Start,
-        disturbance: &Disturbance,
-    ) -> Result<Observation, PlantError> {
-        self.begin(start, Some(*disturbance))
     }
 
     fn step(&mut self, action: &[f32]) -> Result<Transition, PlantError> {

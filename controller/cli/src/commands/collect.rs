@@ -265,7 +265,7 @@ fn about(study: &Study, keys: &[EpisodeKey]) -> Result<Map<String, Value>, Failu
     ] {
         add(name, value.or_exit(Exit::Failed)?);
     }
-    // Named only where there are any, so that a collection of an older version goes on.
+    // Left out for a plan without disturbances: a collection that an older version began has no such entry, and can be continued.
     if let Some(disturbances) = &plan.disturbances {
         add("disturbances", serde_json::to_value(disturbances).or_exit(Exit::Failed)?);
     }

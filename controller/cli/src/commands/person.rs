@@ -44,13 +44,7 @@ impl Person {
     /// Does some work while lines are passed on to the controller: an empty one starts the episode, `s` and `e` stop it, and so does
     /// SIGTSTP.
     pub fn beside<T>(&self, listener: &PlantListener, work: impl FnOnce() -> T) -> T {
-        let is_over = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            scope.spawn(|| self.operate(listener, &is_over));
-            let done = work();
-            is_over.store(true, Ordering::Release);
-            done
-        })
+        meanwhile(|is_over| self.operate(listener, is_over), work)
     }
 
     fn operate(&self, listener: &PlantListener, is_over: &AtomicBool) {
@@ -58,9 +52,7 @@ impl Person {
         // What came between two episodes is over.
         self.suspended.store(false, Ordering::Release);
         while !is_over.load(Ordering::Acquire) {
-            if self.suspended.swap(false, Ordering::AcqRel) {
-                listener.obey(OperatorCommand::Stop);
-            }
+            obey_suspension(&self.suspended, listener);
             match lines.recv_timeout(POLL).as_deref().map(str::trim) {
                 Ok("" | "start") => listener.obey(OperatorCommand::Start),
                 Ok("s" | "stop") => listener.obey(OperatorCommand::Stop),
@@ -108,16 +100,27 @@ impl Person {
 
 /// Does some work during which SIGTSTP, which sets `suspended`, stops the robot instead of suspending its controller.
 pub fn stopping_for<T>(suspended: &AtomicBool, listener: &PlantListener, work: impl FnOnce() -> T) -> T {
+    let watch = |is_over: &AtomicBool| {
+        while !is_over.load(Ordering::Acquire) {
+            obey_suspension(suspended, listener);
+            std::thread::sleep(POLL);
+        }
+    };
+    meanwhile(watch, work)
+}
+
+/// Stops the robot once for each SIGTSTP, which sets `suspended`.
+fn obey_suspension(suspended: &AtomicBool, listener: &PlantListener) {
+    if suspended.swap(false, Ordering::AcqRel) {
+        listener.obey(OperatorCommand::Stop);
+    }
+}
+
+/// Does some work while `watch` runs on a thread of its own, which returns once its flag is set: when the work is done.
+fn meanwhile<T>(watch: impl FnOnce(&AtomicBool) + Send, work: impl FnOnce() -> T) -> T {
     let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !is_over.load(Ordering::Acquire) {
-                if suspended.swap(false, Ordering::AcqRel) {
-                    listener.obey(OperatorCommand::Stop);
-                }
-                std::thread::sleep(POLL);
-            }
-        });
+        scope.spawn(|| watch(&is_over));
         let done = work();
         is_over.store(true, Ordering::Release);
         done

@@ -137,10 +137,8 @@ pub(crate) fn settle_objects(
     disturbance: Option<Disturbance>,
     settings: &EpisodeSettings,
 ) -> Result<aegis_core::Observation, PlantError> {
-    let mut observation = match disturbance {
-        Some(disturbance) => plant.reset_disturbed(start, &disturbance.delayed_by(settings.settle_steps))?,
-        None => plant.reset(start)?,
-    };
+    let disturbance = disturbance.map(|disturbance| disturbance.delayed_by(settings.settle_steps));
+    let mut observation = plant.reset_disturbed(start, disturbance.as_ref())?;
     for _ in 0..settings.settle_steps {
         observation = plant.step(&settings.null_action)?.observation;
     }

@@ -2,7 +2,6 @@
 //! task, and what an oracle would choose with hindsight. Without side effects.
 
 pub mod benefit;
-pub mod knapsack;
 pub mod oracle;
 pub mod timing;
 pub mod view;

@@ -3,10 +3,8 @@
 //! boundary drawn uniformly, in a share of the episodes that spends the budget.
 
 use aegis_core::{EpisodeKey, GateLimits};
-use aegis_probe::forks::EpisodeForks;
+use aegis_probe::forks::{Branch, EpisodeForks};
 use serde::Serialize;
-
-use super::knapsack::{Item, Knapsack};
 
 /// Slack for rounding of a budget that is a share.
 const SLACK: f64 = 1e-9;
@@ -100,9 +98,10 @@ pub struct OracleReport {
     pub choices: Vec<Choice>,
 }
 
-/// Returns the branches of each episode that recover it within the duty cap.
-fn classes(episodes: &[EpisodeForks], most: u32, kinds: &[Kind]) -> Vec<Vec<Choice>> {
-    let of = |episode: &EpisodeForks| {
+/// Returns the cheapest branch of each episode that recovers it within the duty cap, ascending by strong steps, with the episode's
+/// index. Each recovers one episode, so the first of them that fit into a budget are an exact solution of the knapsack.
+fn cheapest(episodes: &[EpisodeForks], most: u32, kinds: &[Kind]) -> Vec<(usize, Choice)> {
+    let of = |(index, episode): (usize, &EpisodeForks)| {
         let branches = episode.forks.iter().flat_map(|fork| {
             kinds.iter().map(move |kind| match kind {
                 Kind::Hold => (fork.step, *kind, fork.hold),
@@ -111,31 +110,34 @@ fn classes(episodes: &[EpisodeForks], most: u32, kinds: &[Kind]) -> Vec<Vec<Choi
         });
         let useful = branches
             .filter(|(_, _, branch)| episode.benefit(branch) > 0 && branch.strong_steps <= most)
-            .map(|(step, kind, branch)| Choice {
+            .map(|(step, kind, Branch { strong_steps, .. })| Choice {
                 key: episode.key,
                 step,
                 kind,
-                strong_steps: branch.strong_steps,
+                strong_steps,
             });
-        useful.collect::<Vec<_>>()
+        Some((index, useful.min_by_key(|choice| choice.strong_steps)?))
     };
-    episodes.iter().map(of).filter(|class| !class.is_empty()).collect()
+    let mut found: Vec<(usize, Choice)> = episodes.iter().enumerate().filter_map(of).collect();
+    found.sort_by_key(|(_, choice)| choice.strong_steps);
+    found
 }
 
-fn solve(classes: &[Vec<Choice>]) -> Knapsack {
-    let items = |class: &Vec<Choice>| {
-        class.iter().map(|choice| Item { gain: 1, cost: u64::from(choice.strong_steps) }).collect()
-    };
-    Knapsack::new(&classes.iter().map(items).collect::<Vec<_>>())
+/// Returns the points of the curve of these branches, ascending: how many are within which number of strong steps.
+fn points(cheapest: &[(usize, Choice)]) -> Vec<Point> {
+    let mut sum = Point { recovered: 0, strong_steps: 0 };
+    let next = cheapest.iter().map(|(_, choice)| {
+        sum.recovered += 1;
+        sum.strong_steps += u64::from(choice.strong_steps);
+        sum
+    });
+    std::iter::once(Point { recovered: 0, strong_steps: 0 }).chain(next).collect()
 }
 
-fn curve(knapsack: &Knapsack, budget: u64, lost: u64) -> Curve {
-    let all = knapsack.frontier().into_iter().filter(|(_, cost)| *cost <= budget);
-    let points: Vec<Point> =
-        all.map(|(gain, strong_steps)| Point { recovered: gain as u64, strong_steps }).collect();
-    let rises = points
-        .windows(2)
-        .map(|pair| (pair[1].recovered - pair[0].recovered) as f64 * (budget - pair[1].strong_steps) as f64);
+fn curve(mut points: Vec<Point>, budget: u64, lost: u64) -> Curve {
+    points.retain(|point| point.strong_steps <= budget);
+    // Each point recovers one episode more than the one before it.
+    let rises = points.iter().skip(1).map(|point| (budget - point.strong_steps) as f64);
     let area = (lost > 0 && budget > 0).then(|| rises.sum::<f64>() / budget as f64 / lost as f64);
     Curve { points, area }
 }
@@ -166,21 +168,22 @@ pub fn oracle(episodes: &[EpisodeForks], gate: &GateLimits, duty: Option<f64>) -
     let lost = episodes.iter().filter(|episode| !episode.success).count() as u64;
     let whole = u64::from(gate.horizon_steps) * episodes.len() as u64;
     let most_in_episode = gate.duty_steps();
-    let classes_of = |kinds: &[Kind]| classes(episodes, most_in_episode, kinds);
-    let both = classes_of(&[Kind::Hold, Kind::TakeOver]);
-    let solved = solve(&both);
-    let needed = solved.frontier().last().map_or(0, |(_, cost)| *cost);
+    let cheapest_of = |kinds: &[Kind]| cheapest(episodes, most_in_episode, kinds);
+    let both = cheapest_of(&[Kind::Hold, Kind::TakeOver]);
+    let all = points(&both);
+    let needed = all.last().map_or(0, |point| point.strong_steps);
     let strong_steps = duty.map_or(needed, |duty| (duty * whole as f64 + SLACK) as u64);
-    let chosen = solved.choice(strong_steps);
-    let chosen = both.iter().zip(chosen).filter_map(|(class, index)| index.map(|index| class[index]));
+    let curve_of_both = curve(all, strong_steps, lost);
+    let mut chosen = both[..curve_of_both.points.len() - 1].to_vec();
+    chosen.sort_by_key(|(index, _)| *index);
     OracleReport {
         duty: if whole > 0 { strong_steps as f64 / whole as f64 } else { 0.0 },
         strong_steps,
         most_in_episode,
-        oracle: curve(&solved, strong_steps, lost),
-        holds: curve(&solve(&classes_of(&[Kind::Hold])), strong_steps, lost),
+        oracle: curve_of_both,
+        holds: curve(points(&cheapest_of(&[Kind::Hold])), strong_steps, lost),
         random: random(episodes, strong_steps, lost),
-        choices: chosen.collect(),
+        choices: chosen.into_iter().map(|(_, choice)| choice).collect(),
     }
 }
 
@@ -189,6 +192,8 @@ mod tests {
     use super::super::tests::episode;
     use super::*;
     use aegis_core::gate::BudgetUnit;
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
 
     fn gate(duty_cap: f64) -> GateLimits {
         GateLimits {
@@ -247,5 +252,84 @@ mod tests {
         // A triangle up to 75 strong steps, then one episode of three up to 100.
         assert!((found.area.unwrap() - (37.5 + 25.0) / 100.0 / 3.0).abs() < 1e-15);
         assert_eq!(oracle(&[], &gate(1.0), None).random.area, None);
+    }
+
+    /// Every choice of at most one recovering branch in each episode, as the number of recovered episodes and the strong steps.
+    fn choices(episodes: &[EpisodeForks]) -> Vec<(u64, u64)> {
+        let Some((first, rest)) = episodes.split_first() else { return vec![(0, 0)] };
+        let branches = first.forks.iter().flat_map(|fork| [fork.hold, fork.take_over]);
+        let useful = branches.filter(|branch| first.benefit(branch) > 0);
+        let of_first: Vec<(u64, u64)> =
+            useful.map(|branch| (1, u64::from(branch.strong_steps))).chain([(0, 0)]).collect();
+        let rest = choices(rest);
+        let sum = |(gain, cost): (u64, u64)| rest.iter().map(move |(more, of)| (gain + more, cost + of));
+        of_first.into_iter().flat_map(sum).collect()
+    }
+
+    /// Draws lost episodes with `most` boundaries at most, and the strong steps of every branch.
+    fn drawn(generator: &mut ChaCha8Rng, count: usize, most: u32) -> Vec<EpisodeForks> {
+        let mut one = |state: usize| {
+            let forks: Vec<(u32, bool, bool)> = (0..generator.random_range(0..=most))
+                .map(|place| (10 * place, generator.random_bool(0.5), generator.random_bool(0.5)))
+                .collect();
+            let mut episode = episode(state, false, &forks);
+            for fork in &mut episode.forks {
+                fork.hold.strong_steps = generator.random_range(1..12);
+                fork.take_over.strong_steps = generator.random_range(1..12);
+            }
+            episode
+        };
+        (0..count).map(|state| one(2 * state)).collect()
+    }
+
+    #[test]
+    fn it_equals_brute_force_at_every_budget() {
+        let mut generator = ChaCha8Rng::seed_from_u64(23);
+        for case in 0..400 {
+            let count = generator.random_range(0..6);
+            let episodes = drawn(&mut generator, count, 2);
+            let all = choices(&episodes);
+            for budget in 0..=60 {
+                let duty = budget as f64 / (100 * count.max(1)) as f64;
+                let found = oracle(&episodes, &gate(1.0), Some(duty));
+                let budget = if count == 0 { 0 } else { budget };
+                let feasible = all.iter().filter(|(_, cost)| *cost <= budget);
+                let best = feasible.clone().map(|(gain, _)| *gain).max().unwrap();
+                let least = feasible.filter(|(gain, _)| *gain == best).map(|(_, cost)| *cost).min().unwrap();
+                let point = found.oracle.points[found.oracle.points.len() - 1];
+                assert_eq!(
+                    (point.recovered, point.strong_steps),
+                    (best, least),
+                    "case {case}, budget {budget}"
+                );
+                assert_eq!(found.oracle.recovered(budget), best, "case {case}, budget {budget}");
+                let spent: u64 = found.choices.iter().map(|choice| u64::from(choice.strong_steps)).sum();
+                assert_eq!(
+                    (found.choices.len() as u64, spent),
+                    (best, least),
+                    "case {case}, budget {budget}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn no_feasible_choice_in_many_episodes_is_better() {
+        let mut generator = ChaCha8Rng::seed_from_u64(6);
+        let episodes = drawn(&mut generator, 60, 8);
+        let curve = oracle(&episodes, &gate(1.0), None).oracle;
+        for _ in 0..2000 {
+            let share = generator.random_range(0.0..1.0);
+            let (mut recovered, mut strong_steps) = (0, 0);
+            for episode in &episodes {
+                let branches = episode.forks.iter().flat_map(|fork| [fork.hold, fork.take_over]);
+                let useful: Vec<_> = branches.filter(|branch| episode.benefit(branch) > 0).collect();
+                if !useful.is_empty() && generator.random_bool(share) {
+                    recovered += 1;
+                    strong_steps += u64::from(useful[generator.random_range(0..useful.len())].strong_steps);
+                }
+            }
+            assert!(curve.recovered(strong_steps) >= recovered);
+        }
     }
 }

@@ -10,6 +10,8 @@ use aegis_core::{
 };
 use aegis_experiments::{Arm, EpisodeContext, EpisodeSettings, Streams};
 use aegis_probe::StateRange;
+use aegis_probe::origin::Starts;
+use aegis_probe::rollout_file::{self, Provenance};
 use aegis_probe::sensor::SensorNoise;
 
 #[derive(Clone, Default)]
@@ -108,6 +110,28 @@ pub fn settings() -> EpisodeSettings {
 
 pub fn gated() -> Arm {
     Arm::aegis(Rule::Conformal(Thresholds { fire: 0.5, hand_back: 0.4 }))
+}
+
+/// Provenance of rollouts of the line from [`KEYS`].
+pub fn provenance() -> Provenance {
+    Provenance {
+        schema: rollout_file::SCHEMA,
+        suite: "line".into(),
+        suite_sha256: None,
+        master_seed: 1,
+        sample_seed: None,
+        range: "discovery".into(),
+        starts: Some(Starts::of(KEYS.keys(0..1))),
+        weak_sha256: "weak".into(),
+        strong_sha256: "strong".into(),
+        tensor: "tokens".into(),
+        horizon_steps: 40,
+        chunk_steps: 2,
+        action_width: 1,
+        sensor: None,
+        settle_steps: None,
+        disturbances: None,
+    }
 }
 
 pub const KEYS: StateRange = StateRange { first: 0, end: 20, replicates: 1 };

@@ -54,13 +54,13 @@ impl Plant for Toy {
     fn reset_disturbed(
         &mut self,
         start: Start,
-        disturbance: &Disturbance,
+        disturbance: Option<&Disturbance>,
     ) -> Result<Observation, PlantError> {
-        if !self.is_disturbable {
+        if disturbance.is_some() && !self.is_disturbable {
             return Err(PlantError::Undisturbed("the plant has no disturbances of its own".into()));
         }
         let observation = self.reset(start)?;
-        self.disturbance = Some(*disturbance);
+        self.disturbance = disturbance.copied();
         Ok(observation)
     }
 

@@ -203,15 +203,13 @@ impl ObservedPlant {
 
 impl Plant for ObservedPlant {
     fn reset(&mut self, start: Start) -> Result<Observation, PlantError> {
-        let observation = self.plant.reset(start)?;
-        self.keep(&observation);
-        Ok(observation)
+        self.reset_disturbed(start, None)
     }
 
     fn reset_disturbed(
         &mut self,
         start: Start,
-        disturbance: &Disturbance,
+        disturbance: Option<&Disturbance>,
     ) -> Result<Observation, PlantError> {
         let observation = self.plant.reset_disturbed(start, disturbance)?;
         self.keep(&observation);

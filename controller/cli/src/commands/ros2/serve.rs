@@ -70,7 +70,7 @@ pub fn run(arguments: &ServeArguments) -> Result<(), Failure> {
     let link = aegis_link::open_guarded(Role::Serve, &guarded, &names).or_exit(Exit::Failed)?;
     let endpoint = aegis_link::listening(&link).or_exit(Exit::Failed)?;
     let plant = file.plant.clone();
-    // Serving goes on where standard output is closed, so an error of this line is ignored. A terminal may keep a process in the
+    // A closed standard output does not end the server, so an error of this line is ignored. A terminal may keep a process in the
     // background from writing, for as long as it lives; so no thread that serves writes it.
     let domain = file.domain_id;
     let ready = || {

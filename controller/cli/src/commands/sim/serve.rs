@@ -96,7 +96,7 @@ pub fn run(arguments: &ServeArguments) -> Result<(), Failure> {
             Some(cameras) => LiberoPlant::with_cameras(suite.clone(), cameras.clone()),
             None => LiberoPlant::new(suite.clone()),
         };
-        // Serving goes on where standard output is closed, so an error of this line is ignored.
+        // A closed standard output does not end the server, so an error of this line is ignored.
         let ready = || drop(writeln!(std::io::stdout(), "{name}: {} at {endpoint}", suite.name()));
         let warn = |text: &str| tell!("warning: {name}: {text}");
         let drawing = cameras.clone().map(|cameras| Painter::new(suite.clone(), cameras));

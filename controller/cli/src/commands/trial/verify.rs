@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use aegis_core::control::TickRecord;
-use aegis_experiments::field::amendments::{contradictions, outcome_at};
+use aegis_experiments::field::amendments::outcome_at;
 use aegis_experiments::field::log::{Attempt, Entry, Outcome, Usage};
 use aegis_experiments::field::plan::OutcomeSource;
 use aegis_recorder::EpisodeEnd;
@@ -35,7 +35,8 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
     let (planned, lock) = arguments.plan.registered()?;
     let folder = &arguments.folder;
     let (entries, attempts) = planned.log(folder, &lock)?;
-    let mut wrong = contradictions(&lock, &entries.entries);
+    let report = planned.report(&lock, &entries, &attempts)?;
+    let mut wrong = report.contradictions.clone();
     for unknown in unknown_records(folder, &entries.entries)? {
         wrong.push(format!(
             "{}: of no attempt of the log, which was cut or is another trial's",
@@ -71,7 +72,6 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
             Entry::Inspected { .. } => {}
         }
     }
-    let report = planned.report(&lock, &entries, &attempts)?;
     let (json, page) = texts(&report)?;
     for (name, valid) in [(JSON, json), (PAGE, page)] {
         let path = folder.join(name);
