@@ -443,6 +443,8 @@ fn a_controller_that_was_suspended_sends_nothing_to_a_robot_that_was_moved_meanw
     run.until("waiting for a start");
     assert!(operate("start", &plant.endpoint));
     run.until("Weak");
+    // Suspended just after a command has arrived, not while the transport has one to send, which nobody could take back.
+    plant.until(is_command);
     run.signal("STOP");
     let stopped = plant.until(|line| line["phase"] == "stopped")["period"].as_u64().unwrap();
     // 30 periods of 50 ms: longer than `plant_timeout_ms`, by the robot's own clock.

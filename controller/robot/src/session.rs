@@ -76,6 +76,8 @@ pub struct RobotSession {
     clock: Clock,
     /// Largest age of an observation on which an episode may start.
     max_age: Duration,
+    /// Age beyond which a command is not sent: within it, a pause of this process is no suspension.
+    plant_timeout: Duration,
     /// Set once the run is asked to end, by a signal or by a key of the view.
     told: Arc<AtomicBool>,
     /// Where a dry run records its commands instead of sending them; `None` where commands are sent.
@@ -234,6 +236,7 @@ impl RobotSession {
             errors: Default::default(),
             clock,
             max_age: recipe.settings.max_age(),
+            plant_timeout: recipe.settings.plant_timeout(),
             told: Arc::default(),
             unsent: None,
             announced: Arc::default(),
@@ -427,13 +430,14 @@ impl RobotSession {
     /// stopped with [`stop_sending`](Self::stop_sending), or where the thread cannot be started.
     fn send_to(&mut self, sender: CommandSender) -> Option<Sending> {
         let mut commands = self.commands.take()?;
-        let (end, clock) = (Arc::new(AtomicBool::new(false)), self.clock);
+        let (end, clock, limit) = (Arc::new(AtomicBool::new(false)), self.clock, self.plant_timeout);
         let (published, unsent) = (Arc::clone(&self.published), self.unsent.clone());
         let thread = std::thread::Builder::new().name("commands".into()).spawn({
             let end = Arc::clone(&end);
             move || {
                 while !end.load(Ordering::Acquire) {
-                    if let Some(command) = commands.next(POLL_INTERVAL) {
+                    let next = commands.next(POLL_INTERVAL);
+                    if let Some(command) = next.filter(|command| command.is_current(clock.now(), limit)) {
                         if let Some(unsent) = &unsent {
                             unsent.lock().unwrap_or_else(PoisonError::into_inner).take(&command.values);
                             continue;

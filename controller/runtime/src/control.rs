@@ -31,8 +31,18 @@ pub struct Command {
     pub observation: u32,
     /// Time of that observation's arrival, on the run's clock.
     pub observed: Duration,
+    /// Beginning of the control period that the command is of, on the run's clock.
+    pub made: Duration,
     /// Values of the command, `[channels]`.
     pub values: Vec<f32>,
+}
+
+impl Command {
+    /// Returns whether the command may still be sent at `now`, on the run's clock: it is not older than `limit`. A process that was
+    /// suspended between the computation of a command and its sending would else send it to a plant that may have been moved.
+    pub fn is_current(&self, now: Duration, limit: Duration) -> bool {
+        now.saturating_sub(self.made) <= limit
+    }
 }
 
 /// Writing side of the command buffer, for the control thread.
@@ -58,9 +68,9 @@ pub fn command_channel(width: usize) -> (CommandWriter, CommandReader) {
 }
 
 impl CommandWriter {
-    fn write(&mut self, episode: u64, sequence: u32, newest: Newest, values: &[f32]) {
+    fn write(&mut self, (episode, sequence): (u64, u32), made: Duration, newest: Newest, values: &[f32]) {
         let command = self.newest.input_buffer_mut();
-        (command.episode, command.sequence) = (episode, sequence);
+        (command.episode, command.sequence, command.made) = (episode, sequence, made);
         (command.observation, command.observed) = (newest.sequence, newest.received);
         command.values.clear();
         command.values.extend_from_slice(values);
@@ -346,7 +356,8 @@ impl ControlLoop {
         }
         if output.send {
             self.commands = self.commands.saturating_add(1);
-            ports.commands.write(self.episode, self.commands, self.newest, controller.command());
+            let number = (self.episode, self.commands);
+            ports.commands.write(number, now, self.newest, controller.command());
         }
         let (weak, strong) = (output.ask_weak, output.ask_strong);
         let took = ports.clock.now().saturating_sub(now);

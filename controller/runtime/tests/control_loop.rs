@@ -255,3 +255,22 @@ fn a_policy_is_told_which_of_its_chunks_is_executed() {
     let strong = of(1);
     assert!(!strong.is_empty() && strong.iter().all(Option::is_none), "asked in shadow: {strong:?}");
 }
+
+#[test]
+fn a_command_of_before_a_suspension_is_not_current_after_it() {
+    let mut rig = Rig::new([u32::MAX; 2], u32::MAX);
+    let limit = Duration::from_millis(1000);
+    for _ in 0..1_000_000 {
+        rig.see();
+        let made = rig.clock.now();
+        rig.served.period(made, Duration::ZERO, 0);
+        if let Some(command) = rig.commands.next(Duration::ZERO) {
+            assert_eq!(command.made, made);
+            assert!(command.is_current(made + limit, limit));
+            assert!(!command.is_current(made + limit + Duration::from_nanos(1), limit));
+            return;
+        }
+        std::thread::yield_now();
+    }
+    panic!("no command was made");
+}
