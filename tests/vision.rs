@@ -58,7 +58,7 @@ fn episode(
     settings.gate.horizon_steps = 30;
     let asked = Rc::new(Cell::new(0));
     let plant = Box::new(Counted { plant, asked: Rc::clone(&asked) });
-    let mut context = EpisodeContext { weak, probe: Probe::blank(64), ..study.parties_around(plant) };
+    let mut context = EpisodeContext { weak, probe: Probe::blank(64).into(), ..study.parties_around(plant) };
     let result = run_episode(&mut context, &Arm::weak(), study.keys()[0], &settings, &mut NoRecorder);
     (result.map(|(result, _)| result), asked.get())
 }

@@ -280,7 +280,7 @@ impl Study {
             plant,
             weak: open(&self.plan.models.weak),
             strong: open(&self.plan.models.strong),
-            probe: self.probe.probe.clone(),
+            probe: self.probe.heads(),
         }
     }
 }

@@ -6,9 +6,9 @@ use aegis_experiments::plan::Plan;
 use crate::exit::{Exit, Failure, OrExit, failure};
 use crate::study_loader::Study;
 
-/// Returns the probe of a loaded study and the study's arms, in the order in which they run.
-pub fn arms(study: &Study) -> Result<(aegis_core::Probe, Vec<Arm>), Failure> {
-    Ok((study.probe()?.probe, arms_of(&study.plan)?))
+/// Returns the heads of a loaded study's probe and the study's arms, in the order in which they run.
+pub fn arms(study: &Study) -> Result<(aegis_core::Heads, Vec<Arm>), Failure> {
+    Ok((study.probe()?.heads(), arms_of(&study.plan)?))
 }
 
 /// Returns the arms of a plan's study, in the order in which they run. Reads the plan's probe, for thresholds, and nothing

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use aegis_core::EpisodeKey;
 use aegis_core::scene::Scene;
-use aegis_core::{Disturbance, Frame, Observation, Plant, PlantError, Pose, Probe, Start, Transition};
+use aegis_core::{Disturbance, Frame, Heads, Observation, Plant, PlantError, Pose, Start, Transition};
 use aegis_experiments::episode::arm::WEAK;
 use aegis_experiments::episode::context::EpisodeSettings;
 use aegis_experiments::episode::outcome::EpisodeResult;
@@ -32,7 +32,7 @@ pub fn most_instructive(results: &[EpisodeResult]) -> Option<Instructive> {
 /// is the stored one.
 pub fn film(
     study: &Study,
-    probe: &Probe,
+    probe: &Heads,
     arm: &Arm,
     settings: &EpisodeSettings,
     key: EpisodeKey,

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use aegis_core::EpisodeKey;
 use aegis_core::policy::repeats;
-use aegis_core::{Observation, Plant, Policy, PolicyError, Probe, Rule, Start};
+use aegis_core::{Heads, Observation, Plant, Policy, PolicyError, Rule, Start};
 use aegis_experiments::episode::context::{EpisodeContext, EpisodeSettings};
 use aegis_experiments::episode::streams::Streams;
 use aegis_experiments::plan::Plan;
@@ -242,7 +242,7 @@ impl Study {
     }
 
     /// Builds the context of one worker's episodes, with a plant of its own.
-    pub fn context(&self, worker: usize, probe: &Probe) -> Result<EpisodeContext, SetupError> {
+    pub fn context(&self, worker: usize, probe: &Heads) -> Result<EpisodeContext, SetupError> {
         self.parties_around(self.plant(worker)?, probe)
     }
 
@@ -273,7 +273,7 @@ impl Study {
     }
 
     /// Builds the context of one worker's episodes, with a plant that the caller made.
-    pub fn parties_around(&self, plant: Box<dyn Plant>, probe: &Probe) -> Result<EpisodeContext, SetupError> {
+    pub fn parties_around(&self, plant: Box<dyn Plant>, probe: &Heads) -> Result<EpisodeContext, SetupError> {
         Ok(EpisodeContext {
             plant,
             weak: open_policy(&self.runtime, &self.plan.models.weak)?,
@@ -355,6 +355,10 @@ fn watched(models: &Models) -> Result<(ModelCard, ActivationSpec), Failure> {
 
 /// Returns a plan's rule with the thresholds of `probe`, and refuses a rule for which the probe has none.
 pub fn rule(plan: &Plan, probe: &ProbeFile) -> Result<Rule, Failure> {
+    let others = plan.study.iter().flat_map(|study| study.rules.values());
+    for rule in std::iter::once(&plan.rule).chain(others) {
+        probe.check_rule(&plan.models.probe, rule, &plan.gate).or_exit(Exit::Input)?;
+    }
     let rule = plan.rule.rule(&probe.calibration, probe.settings.trend_window);
     let lacks = matches!(&rule, Rule::Disagreement(settings) if settings.fire.is_nan());
     if let Some(error) = rule.trigger().err().filter(|_| lacks) {

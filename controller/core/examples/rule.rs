@@ -41,7 +41,7 @@ fn main() -> Result<(), GateError> {
     };
     let mut gate = Gate::new(limits, TwoRises::default())?;
     for (boundary, risk) in (0..).zip([0.2, 0.3, 0.4, 0.5, 0.3, 0.2, 0.2, 0.2]) {
-        let decision = gate.boundary(boundary * 10, Score::new(risk), None);
+        let decision = gate.boundary(boundary * 10, Score::new(risk));
         println!(
             "step {:2}: risk {risk}, {} drives, fired: {}",
             boundary * 10,

@@ -3,7 +3,7 @@
 
 use crate::Score;
 use crate::gate::{Decision, Gate, GateError, GateLimits};
-use crate::trigger::{BuiltIn, Driver, Rule, Thresholds, Trigger};
+use crate::trigger::{BuiltIn, Driver, Readings, Rule, Thresholds, Trigger};
 
 /// Authority over an episode: which policies may drive, and from when.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,20 +66,19 @@ impl<T: Trigger> Arbiter<T> {
         }
     }
 
-    /// Decides who drives the chunk that starts at control step `step`, given the weak policy's score there and, where
-    /// [needed](Self::needs_disagreement), the distance between both policies' chunks.
-    pub fn boundary(&mut self, step: u32, score: Score, disagreement: Option<f64>) -> Decision {
+    /// Decides who drives the chunk that starts at control step `step`, given what was read there; see [`Gate::boundary`].
+    pub fn boundary(&mut self, step: u32, readings: impl Into<Readings>) -> Decision {
+        let readings = readings.into();
+        let score = readings.score;
         match &mut self.authority {
             Authority::WeakOnly => self.without_gate(Driver::Weak, score),
             Authority::StrongOnly => self.without_gate(Driver::Strong, score),
             Authority::TakeOver(from) if step < *from => self.without_gate(Driver::Weak, score),
             Authority::TakeOver(_) => self.without_gate(Driver::Strong, score),
-            Authority::Gated(gate) => gate.boundary(step, score, disagreement),
-            Authority::Shadow(gate) => Decision {
-                driver: Driver::Weak,
-                handed_over: false,
-                ..gate.boundary(step, score, disagreement)
-            },
+            Authority::Gated(gate) => gate.boundary(step, readings),
+            Authority::Shadow(gate) => {
+                Decision { driver: Driver::Weak, handed_over: false, ..gate.boundary(step, readings) }
+            }
         }
     }
 

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 pub use crate::limits::{BudgetUnit, GateError, GateLimits};
-use crate::trigger::{BuiltIn, Evidence, Thresholds, Trigger};
+use crate::trigger::{BuiltIn, Evidence, Readings, Thresholds, Trigger};
 use crate::{Driver, Score};
 
 /// What was decided at one chunk boundary.
@@ -71,15 +71,22 @@ impl<T: Trigger> Gate<T> {
         self.trigger.needs_disagreement()
     }
 
+    /// Returns whether the rule reads the predicted benefit of a hold; see [`Trigger::needs_benefit`].
+    pub fn needs_benefit(&self) -> bool {
+        self.trigger.needs_benefit()
+    }
+
     /// Decides who drives the chunk that starts at control step `step`.
     ///
     /// Call it once per chunk boundary, in order, with the score of the weak policy's inference there and, for a rule
-    /// that needs it, the [distance](crate::trigger::chunk_disagreement) between both policies' chunks. A fire hands
-    /// over at this same boundary: the weak chunk that raised the alarm is never executed.
-    pub fn boundary(&mut self, step: u32, score: Score, disagreement: Option<f64>) -> Decision {
+    /// that needs them, the predicted benefit of a hold and the [distance](crate::trigger::chunk_disagreement) between both
+    /// policies' chunks. A fire hands over at this same boundary: the weak chunk that raised the alarm is never executed.
+    pub fn boundary(&mut self, step: u32, readings: impl Into<Readings>) -> Decision {
+        let Readings { score, benefit, disagreement } = readings.into();
         let before = self.driver;
         let boundary = step / self.limits.chunk_steps;
-        let signal = self.trigger.read(&Evidence { boundary, step, driver: before, score, disagreement });
+        let signal =
+            self.trigger.read(&Evidence { boundary, step, driver: before, score, benefit, disagreement });
         let guarded = step < self.limits.guard_steps();
         let armed = before == Driver::Weak && self.limits.may_fire_at(step) && self.has_room();
         let fired = armed && signal.alarm;

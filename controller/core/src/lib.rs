@@ -19,8 +19,8 @@
 //!     chunk_steps: 10,
 //! };
 //! let mut gate = Gate::new(limits, Thresholds { fire: 0.8, hand_back: 0.3 })?;
-//! assert_eq!(gate.boundary(0, Score::new(0.9), None).driver, Driver::Weak, "the guard forbids fires");
-//! assert_eq!(gate.boundary(10, Score::new(0.9), None).driver, Driver::Strong);
+//! assert_eq!(gate.boundary(0, Score::new(0.9)).driver, Driver::Weak, "the guard forbids fires");
+//! assert_eq!(gate.boundary(10, Score::new(0.9)).driver, Driver::Strong);
 //! # Ok::<(), aegis_core::gate::GateError>(())
 //! ```
 
@@ -51,6 +51,6 @@ pub use policy::{
     Activation, Chunk, Executing, Inference, Plant, PlantError, Policy, PolicyError, Saved, Standstill,
     Start, Transition,
 };
-pub use probe::{HeadKind, Memory, Probe, Score};
+pub use probe::{BenefitHead, HeadKind, Heads, Memory, Probe, Score};
 pub use record::{ChunkRecord, Recorder, StepRecord};
-pub use trigger::{Driver, Evidence, Rule, Signal, Thresholds, Trigger};
+pub use trigger::{Driver, Evidence, Readings, Rule, Signal, Thresholds, Trigger};

@@ -1,8 +1,10 @@
 //! Probe: a small head that maps a pooled activation to a risk of failure.
 //! The only trained part of AEGIS. This module only scores; the crate `aegis-probe` trains.
 
+mod benefit;
 mod error;
 mod head;
+mod heads;
 pub mod kernel;
 mod linear;
 mod mlp;
@@ -11,8 +13,10 @@ mod shape;
 
 use serde::{Deserialize, Serialize};
 
+pub use benefit::{BenefitHead, BenefitMemory, OutcomeHead};
 pub use error::{LARGEST, ProbeError};
 pub use head::Head;
+pub use heads::{Heads, HeadsMemory};
 pub use linear::Linear;
 pub use mlp::Mlp;
 pub use recurrent::Recurrent;

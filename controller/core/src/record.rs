@@ -10,6 +10,8 @@ pub struct ChunkRecord {
     pub step: u32,
     /// The decision: score, thresholds and the resulting driver.
     pub decision: Decision,
+    /// Predicted benefit of a hold; `None` where the probe has no benefit head.
+    pub benefit: Option<f64>,
     /// The weak policy's pooled activation, as the probe read it, `[width]`.
     pub pooled: Vec<f64>,
     /// The weak policy's chunk; the weak policy runs in shadow while the strong policy drives.

@@ -24,7 +24,7 @@ fn replied(rig: &mut Rig, value: impl Fn(usize) -> f32) -> Output {
     rig.weak = Answer::Never;
     let request = rig.tick().ask_weak.unwrap();
     let values: Vec<f32> = (0..3 * support::HORIZON).map(|index| value(index / 3)).collect();
-    let proposal = Ok(Proposal { width: 3, values: Cow::Owned(values), score: 0.1 });
+    let proposal = Ok(Proposal { width: 3, values: Cow::Owned(values), score: 0.1, benefit: None });
     let reply = Reply { request, episode: 1, observed: 0, took: Duration::ZERO, proposal, taken: None };
     let asked = Inputs { weak: Some(reply), ..rig.record[0].clone() };
     let wishes = Default::default();

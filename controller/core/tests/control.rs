@@ -87,7 +87,7 @@ fn a_chunk_of_another_length_is_no_chunk() {
     let request = cell.tick().ask_weak.unwrap();
     for length in [support::HORIZON - 1, support::HORIZON + 1] {
         let values = std::borrow::Cow::Owned(vec![0.5; 3 * length]);
-        let proposal = Ok(Proposal { width: 3, values, score: 0.1 });
+        let proposal = Ok(Proposal { width: 3, values, score: 0.1, benefit: None });
         let reply = Reply { request, episode: 1, observed: 0, took: Duration::ZERO, proposal, taken: None };
         let output = cell.controller.clone().tick(&Inputs { weak: Some(reply), ..cell.record[0].clone() });
         assert_eq!(output.mode, Mode::Holding);
@@ -268,7 +268,7 @@ fn a_chunk_made_from_what_was_taken_too_long_before_the_question_is_none() {
         let request = cell.tick().ask_weak.unwrap();
         let asked = cell.record.last().unwrap().clone();
         let values = vec![0.5; 3 * support::HORIZON].into();
-        let proposal = Ok(Proposal { width: 3, values, score: 0.1 });
+        let proposal = Ok(Proposal { width: 3, values, score: 0.1, benefit: None });
         let taken = Some(asked.now - Duration::from_millis(ago));
         let reply = Reply { request, episode: 1, observed: 0, took: Duration::ZERO, proposal, taken };
         let output =
@@ -287,7 +287,7 @@ fn a_chunk_that_waits_while_nobody_drives_is_dropped_when_it_has_become_too_old(
         let request = cell.tick().ask_weak.unwrap();
         let asked = cell.record.last().unwrap().clone();
         let values = vec![0.5; 3 * support::HORIZON].into();
-        let proposal = Ok(Proposal { width: 3, values, score: 0.1 });
+        let proposal = Ok(Proposal { width: 3, values, score: 0.1, benefit: None });
         let taken = Some(asked.now - Duration::from_millis(120));
         let reply = Reply { request, episode: 1, observed: 0, took: Duration::ZERO, proposal, taken };
         let now = asked.now + Duration::from_millis(50) * periods;
@@ -374,7 +374,7 @@ fn a_reply_of_an_earlier_episode_or_question_is_dropped() {
     // Replies to an earlier request, and to this request on an observation from before the reset.
     for (request, episode) in [(1, 1), (asked, 1)] {
         let values = vec![0.9; 3 * support::HORIZON].into();
-        let proposal = Ok(Proposal { width: 3, values, score: 0.1 });
+        let proposal = Ok(Proposal { width: 3, values, score: 0.1, benefit: None });
         let reply = Reply { request, episode, observed: 3, took: Duration::ZERO, proposal, taken: None };
         let inputs = Inputs { weak: Some(reply), ..cell.record.last().unwrap().clone() };
         let output = cell.feed(Inputs { wishes: OperatorCommands::default(), ..inputs });

@@ -41,7 +41,7 @@ fn episode(limits: &GateLimits, scores: &[f64]) -> Vec<(u32, Decision)> {
     (0..limits.horizon_steps)
         .step_by(limits.chunk_steps as usize)
         .zip(scores.iter().cycle())
-        .map(|(step, score)| (step, gate.boundary(step, Score::new(*score), None)))
+        .map(|(step, score)| (step, gate.boundary(step, Score::new(*score))))
         .collect()
 }
 
@@ -144,7 +144,7 @@ fn budget_in_either_unit() {
 fn an_infinite_threshold_never_fires_on_a_number() {
     let thresholds = Thresholds { fire: f64::INFINITY, hand_back: 0.5 };
     let mut gate = Gate::new(ours(), thresholds).unwrap();
-    assert!((0..22).all(|chunk| !gate.boundary(chunk * 10, Score::new(1.0), None).fired));
+    assert!((0..22).all(|chunk| !gate.boundary(chunk * 10, Score::new(1.0)).fired));
 }
 
 #[test]

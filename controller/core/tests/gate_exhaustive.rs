@@ -9,7 +9,7 @@ use aegis_core::trigger::{
     BuiltIn, CostSettings, DisagreementSettings, FunctionalBand, Schedule, TrendSettings,
 };
 use aegis_core::{
-    Driver, Evidence, Gate, GateLimits, PlattScaling, Rule, Score, Signal, Thresholds, Trigger,
+    Driver, Evidence, Gate, GateLimits, PlattScaling, Readings, Rule, Score, Signal, Thresholds, Trigger,
 };
 
 const CHUNKS: u32 = 8;
@@ -69,10 +69,12 @@ fn check<T: Trigger + Clone + PartialEq + Debug>(
     let mut totals = Totals { fires: 0, alarms: 0, switches: 0 };
     for (boundary, Given { score, disagreement }) in (0..).zip(given.iter().copied()) {
         let (step, score) = (boundary * limits.chunk_steps, Score::new(score));
-        let signal = beside.read(&Evidence { boundary, step, driver: before, score, disagreement });
+        let signal =
+            beside.read(&Evidence { boundary, step, driver: before, score, benefit: None, disagreement });
         let mut twin = gate.clone();
-        let decision = gate.boundary(step, score, disagreement);
-        assert_eq!(decision, twin.boundary(step, score, disagreement), "equal states decide equally");
+        let readings = Readings { disagreement, ..score.into() };
+        let decision = gate.boundary(step, readings);
+        assert_eq!(decision, twin.boundary(step, readings), "equal states decide equally");
         assert_eq!(gate, twin, "and stay equal");
 
         let told = || format!("{trigger:?} under {limits:?}, boundary {boundary} of {given:?}: {decision:?}");
@@ -209,8 +211,9 @@ fn every_rule_that_reads_stays_within_the_limits_between_its_thresholds_too() {
                     (0..)
                         .zip(given)
                         .map(|(boundary, Given { score, disagreement })| {
-                            let score = Score::new(*score);
-                            gate.boundary(boundary * limits.chunk_steps, score, *disagreement)
+                            let readings =
+                                Readings { disagreement: *disagreement, ..Score::new(*score).into() };
+                            gate.boundary(boundary * limits.chunk_steps, readings)
                         })
                         .map(|decision| (decision.driver, decision.fired))
                         .collect()

@@ -16,7 +16,14 @@ use aegis_core::{
 
 fn at(boundary: u32, score: f64) -> Evidence {
     let step = boundary * 10;
-    Evidence { boundary, step, driver: Driver::Weak, score: Score::new(score), disagreement: None }
+    Evidence {
+        boundary,
+        step,
+        driver: Driver::Weak,
+        score: Score::new(score),
+        benefit: None,
+        disagreement: None,
+    }
 }
 
 fn alarms(rule: &Rule, scores: &[f64]) -> Vec<bool> {
@@ -206,7 +213,7 @@ fn a_schedule_hands_back_right_after_the_hold() {
     let trigger = Rule::Random { boundaries: vec![3] }.trigger().unwrap();
     let mut gate = Gate::new(limits(), trigger).unwrap();
     let strong: Vec<u32> = (0..10)
-        .filter(|boundary| gate.boundary(boundary * 10, Score::new(f64::NAN), None).driver == Driver::Strong)
+        .filter(|boundary| gate.boundary(boundary * 10, Score::new(f64::NAN)).driver == Driver::Strong)
         .collect();
     assert_eq!(strong, [3, 4, 5]);
 }
@@ -254,7 +261,7 @@ fn take_over_ignores_the_limits_and_never_returns() {
     let rule = Rule::TakeOver { step: 15 };
     let mut arbiter = Arbiter::new(Authority::from_rule(&rule, &limits, false).unwrap());
     let decisions: Vec<(Driver, bool)> = (0..5)
-        .map(|boundary| arbiter.boundary(boundary * 10, Score::new(0.0), None))
+        .map(|boundary| arbiter.boundary(boundary * 10, Score::new(0.0)))
         .map(|decision| (decision.driver, decision.handed_over))
         .collect();
     let (weak, strong) = (Driver::Weak, Driver::Strong);
@@ -270,8 +277,8 @@ fn a_shadow_decides_as_the_gate_and_never_switches() {
     let (mut gated, mut shadow) = (arbiter(false), arbiter(true));
     let mut fires = 0;
     for (boundary, score) in (0..).zip([0.9, 0.9, 0.9, 0.1, 0.1, 0.1, 0.9, 0.9, 0.1, 0.1]) {
-        let obeyed = gated.boundary(boundary * 10, Score::new(score), None);
-        let heard = shadow.boundary(boundary * 10, Score::new(score), None);
+        let obeyed = gated.boundary(boundary * 10, Score::new(score));
+        let heard = shadow.boundary(boundary * 10, Score::new(score));
         assert_eq!((heard.driver, heard.handed_over), (Driver::Weak, false));
         assert_eq!((heard.wanted, heard.fired), (obeyed.driver, obeyed.fired));
         assert_eq!(heard.budget_left, obeyed.budget_left);
@@ -286,7 +293,7 @@ fn fixed_authorities_never_hand_over() {
     {
         let mut arbiter: Arbiter = Arbiter::new(authority);
         for boundary in 0..4 {
-            let decision = arbiter.boundary(boundary * 10, Score::new(f64::NAN), None);
+            let decision = arbiter.boundary(boundary * 10, Score::new(f64::NAN));
             assert_eq!((decision.driver, decision.handed_over, decision.fired), (driver, false, false));
         }
     }
@@ -303,7 +310,7 @@ fn a_users_own_rule_can_be_chosen_at_run_time() {
     }
     let own: Box<dyn Trigger> = Box::new(Odd);
     let mut arbiter = Arbiter::new(Authority::Gated(Gate::new(limits(), own).unwrap()));
-    let fired = (0..4).map(|boundary| arbiter.boundary(boundary * 10, Score::new(0.0), None).fired);
+    let fired = (0..4).map(|boundary| arbiter.boundary(boundary * 10, Score::new(0.0)).fired);
     assert_eq!(fired.collect::<Vec<_>>(), [false, false, false, true]);
     let crossed: Box<dyn Trigger> = Box::new(Thresholds { fire: 0.1, hand_back: 0.2 });
     assert!(Gate::new(limits(), crossed).is_err());

@@ -93,7 +93,7 @@ fn run_episode(
     for (chunk, features) in trajectory.features.iter().enumerate() {
         let score = probe.score(memory, black_box(features));
         if let (Ok(score), Some(gate)) = (&score, &mut gate) {
-            black_box(gate.boundary(chunk as u32 * 10, *score, None));
+            black_box(gate.boundary(chunk as u32 * 10, *score));
         }
         let _ = black_box(score);
     }

@@ -3,21 +3,25 @@
 
 use std::path::{Path, PathBuf};
 
-use aegis_core::Probe;
 use aegis_core::probe::ProbeError;
+use aegis_core::{GateLimits, Heads, Probe};
 use serde::{Deserialize, Serialize};
 
+use crate::benefit::FittedBenefit;
 use crate::calibration::Calibration;
 use crate::fit::{Candidate, FitSettings, Fitted};
 use crate::foreign::ForeignRecord;
 use crate::origin::{Impossible, Origin, Statement, Use, spans};
 use crate::rollout::{Rollout, digest};
+use crate::rules::RuleSettings;
 use aegis_files::{read_rows, same_digest, write_atomically};
 
 /// Version of the file's layout.
 pub const SCHEMA: u32 = 3;
 /// Previous version of the layout, which has no origins; it is still read.
 const SCHEMA_WITHOUT_ORIGINS: u32 = 2;
+/// Version of the layout of a probe with a benefit head. A file without one has version [`SCHEMA`], as before there were such heads.
+const SCHEMA_WITH_BENEFIT: u32 = 5;
 /// Version of the layout of a probe that was fitted on rollouts of another program. These have no origins and no chunks, so the
 /// file has no thresholds on the distance between two policies.
 const SCHEMA_OF_FOREIGN: u32 = 4;
@@ -54,6 +58,9 @@ pub struct ProbeFile {
     pub calibration: Calibration,
     /// Fitted head.
     pub probe: Probe,
+    /// Benefit head; `None` where the probe was fitted without forks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub benefit: Option<FittedBenefit>,
 }
 
 /// Identity of a set of rollouts.
@@ -168,12 +175,53 @@ impl ProbeFile {
             candidates,
             calibration,
             probe,
+            benefit: None,
         }
     }
 
     /// Combines a probe that was fitted on rollouts of another program with its metadata.
     pub fn of_foreign(self, record: ForeignRecord, chunk_steps: u32) -> Self {
         Self { schema: SCHEMA_OF_FOREIGN, foreign: Some(record), chunk_steps: Some(chunk_steps), ..self }
+    }
+
+    /// Adds a benefit head.
+    pub fn with_benefit(self, benefit: FittedBenefit) -> Self {
+        Self { schema: SCHEMA_WITH_BENEFIT, benefit: Some(benefit), ..self }
+    }
+
+    /// Returns the heads that read an activation at every boundary.
+    pub fn heads(&self) -> Heads {
+        Heads { risk: self.probe.clone(), benefit: self.benefit.as_ref().map(|benefit| benefit.head.clone()) }
+    }
+
+    /// Checks that the file has what a rule reads under these limits; `path` is the file's name for messages.
+    ///
+    /// # Errors
+    /// The rule `benefit` for a file without a benefit head, and for holds of another length than those of its forks.
+    pub fn check_rule(
+        &self,
+        path: &Path,
+        rule: &RuleSettings,
+        limits: &GateLimits,
+    ) -> Result<(), ProbeFileError> {
+        if !matches!(rule, RuleSettings::Benefit { .. }) {
+            return Ok(());
+        }
+        let (found, expected) = match &self.benefit {
+            None => (
+                "none".to_owned(),
+                "a benefit head, which the rule benefit reads: fit the probe again with `aegis probe fit --forks`".to_owned(),
+            ),
+            Some(benefit) if benefit.hold_steps != limits.hold_steps() => (
+                format!("holds of {} control steps", benefit.hold_steps),
+                format!(
+                    "holds of {} control steps, gate.hold_chunks of gate.chunk_steps: collect forks under this gate and fit again",
+                    limits.hold_steps()
+                ),
+            ),
+            Some(_) => return Ok(()),
+        };
+        Err(ProbeFileError::Mismatch { path: path.to_owned(), field: "benefit".into(), found, expected })
     }
 
     /// Reads a probe file and checks it against the model whose activations the probe is to read.
@@ -206,7 +254,7 @@ impl ProbeFile {
         }
         file.check_data(path)?;
         check("probe.mean", format!("{} values", file.probe.width()), format!("{width} values"))?;
-        file.probe.validate().map_err(|source| ProbeFileError::Probe { path: path.to_owned(), source })?;
+        file.check_heads(path)?;
         Ok(file)
     }
 
@@ -217,7 +265,7 @@ impl ProbeFile {
     pub fn read(path: &Path) -> Result<Self, ProbeFileError> {
         let file = Self::parse(path)?;
         file.check_data(path)?;
-        file.probe.validate().map_err(|source| ProbeFileError::Probe { path: path.to_owned(), source })?;
+        file.check_heads(path)?;
         Ok(file)
     }
 
@@ -254,10 +302,10 @@ impl ProbeFile {
         // field that differs.
         let value: serde_json::Value = serde_json::from_str(&text).map_err(parse)?;
         let found = value.get("schema").map_or("none".to_owned(), serde_json::Value::to_string);
-        let known = [SCHEMA, SCHEMA_WITHOUT_ORIGINS, SCHEMA_OF_FOREIGN];
+        let known = [SCHEMA, SCHEMA_WITHOUT_ORIGINS, SCHEMA_OF_FOREIGN, SCHEMA_WITH_BENEFIT];
         if !known.iter().any(|known| value["schema"] == *known) {
             let expected = format!(
-                "{SCHEMA}, {SCHEMA_OF_FOREIGN} for rollouts of another program, or {SCHEMA_WITHOUT_ORIGINS}, which an older \
+                "{SCHEMA}, {SCHEMA_WITH_BENEFIT} with a benefit head, {SCHEMA_OF_FOREIGN} for rollouts of another program, or {SCHEMA_WITHOUT_ORIGINS}, which an older \
                  version wrote"
             );
             return Err(ProbeFileError::Mismatch {
@@ -268,6 +316,14 @@ impl ProbeFile {
             });
         }
         serde_json::from_str(&text).map_err(parse)
+    }
+
+    /// Checks the values of every head.
+    fn check_heads(&self, path: &Path) -> Result<(), ProbeFileError> {
+        let invalid = |source| ProbeFileError::Probe { path: path.to_owned(), source };
+        self.probe.validate().map_err(invalid)?;
+        let width = self.probe.width();
+        self.benefit.as_ref().map_or(Ok(()), |benefit| benefit.head.validate(width)).map_err(invalid)
     }
 
     /// Checks that the file's statements about its rollouts do not contradict each other.
@@ -293,6 +349,7 @@ impl ProbeFile {
             ("foreign", self.foreign.is_some(), is_foreign),
             ("chunk_steps", self.chunk_steps.is_some(), is_foreign || self.chunk_steps.is_some()),
             ("calibration.disagreement", has_distances, !is_foreign),
+            ("benefit", self.benefit.is_some(), self.schema == SCHEMA_WITH_BENEFIT),
         ] {
             if known != valid {
                 let of = format!("{} in a file of schema {}", said(valid), self.schema);

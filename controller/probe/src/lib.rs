@@ -11,6 +11,7 @@
 //! ```
 
 pub mod baselines;
+pub mod benefit;
 pub mod calibration;
 mod columns;
 pub mod conformal;

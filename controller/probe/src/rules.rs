@@ -3,9 +3,10 @@
 
 use aegis_core::gate::GateError;
 use aegis_core::trigger::{
-    BuiltIn, CostSettings, DisagreementSettings, FunctionalBand, Rule, Schedule, TrendSettings, Trigger,
+    BenefitSettings, BuiltIn, CostSettings, DisagreementSettings, FunctionalBand, Rule, Schedule,
+    TrendSettings, Trigger,
 };
-use aegis_core::{Gate, GateLimits};
+use aegis_core::{Gate, GateLimits, Readings};
 use serde::{Deserialize, Serialize};
 
 use crate::calibration::{Calibration, Scored};
@@ -33,6 +34,12 @@ pub enum RuleSettings {
     },
     /// Fires on the distance between both policies' chunks.
     Disagreement {},
+    /// Fires where the predicted benefit of a hold exceeds its price.
+    Benefit {
+        /// Gain in the probability of success that a hold has to promise: one price, or one for each chunk boundary, of which the
+        /// last applies to later ones.
+        price: Price,
+    },
     /// Fires on a schedule, without reading a score.
     Blind {
         /// Schedule of the fires.
@@ -51,6 +58,26 @@ pub enum RuleSettings {
     Never {},
 }
 
+/// Price of a hold: a gain in the probability of success.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Price {
+    /// The same at every boundary.
+    Fixed(f64),
+    /// One for each boundary, by index from zero.
+    Timed(Vec<f64>),
+}
+
+impl Price {
+    /// Returns the prices by boundary; the last one applies to later boundaries.
+    pub fn values(&self) -> &[f64] {
+        match self {
+            Self::Fixed(price) => std::slice::from_ref(price),
+            Self::Timed(prices) => prices,
+        }
+    }
+}
+
 impl RuleSettings {
     /// Checks the settings that do not depend on a calibration; the error names the setting within the rule's table.
     pub fn validate(&self) -> Result<(), (&'static str, String)> {
@@ -65,6 +92,22 @@ impl RuleSettings {
             }
             Self::Trend { switch_cap } if *switch_cap < 2 => {
                 Err(("switch_cap", format!("found {switch_cap}; valid is 2 or more")))
+            }
+            Self::Benefit { price } => {
+                let values = price.values();
+                if values.is_empty() {
+                    return Err((
+                        "price",
+                        "found no values; valid is a number, or one for each boundary".into(),
+                    ));
+                }
+                match values.iter().find(|price| !(price.is_finite() && (0.0..=1.0).contains(*price))) {
+                    Some(found) => Err((
+                        "price",
+                        format!("found {found}; valid is 0 to 1, a gain in the probability of success"),
+                    )),
+                    None => Ok(()),
+                }
             }
             Self::Blind { share: Some(share), .. } if !(*share > 0.0 && *share <= 1.0) => {
                 Err(("share", format!("found {share}; valid is above 0, at most 1")))
@@ -125,6 +168,7 @@ impl RuleSettings {
                 fire: calibration.disagreement.unwrap_or(f64::NAN),
                 hand_back: calibration.disagreement_return.unwrap_or(f64::NAN),
             }),
+            Self::Benefit { price } => Rule::Benefit(BenefitSettings { prices: price.values().to_vec() }),
             Self::Blind { schedule, .. } => Rule::Blind { schedule: schedule.clone() },
             Self::TakeOver { step } => Rule::TakeOver { step: *step },
             Self::Never {} => Rule::Never {},
@@ -138,6 +182,7 @@ pub fn first_fire(rule: &BuiltIn, limits: &GateLimits, episode: &Scored) -> Resu
     let mut boundaries = episode.steps.iter().zip(&episode.scores).enumerate();
     Ok(boundaries.find_map(|(index, (step, score))| {
         let distance = episode.disagreement.get(index).copied();
-        gate.boundary(*step, *score, distance).fired.then_some(*step)
+        let readings = Readings { disagreement: distance, ..(*score).into() };
+        gate.boundary(*step, readings).fired.then_some(*step)
     }))
 }

@@ -2,9 +2,8 @@
 
 use std::path::PathBuf;
 
-use aegis_core::probe::{Memory, Score};
-
-use aegis_core::{Driver, Gate, GateLimits, Rule};
+use aegis_core::probe::{HeadsMemory, Score};
+use aegis_core::{Driver, Gate, GateLimits, Heads, Readings, Rule};
 use aegis_probe::file::ProbeFile;
 use aegis_probe::rules::RuleSettings;
 use numpy::{PyReadonlyArray1, PyUntypedArrayMethods};
@@ -53,7 +52,8 @@ pub struct Guard {
     limits: GateLimits,
     rule: Rule,
     gate: Gate,
-    memory: Memory,
+    heads: Heads,
+    memory: HeadsMemory,
     last_step: Option<u32>,
 }
 
@@ -72,16 +72,18 @@ impl Guard {
             );
             return Err(value_error(message));
         }
+        file.check_rule(&path, &rule, &limits).map_err(value_error)?;
         let rule = rule.rule(&file.calibration, file.settings.trend_window);
         let gate = begun(&limits, &rule)?;
-        let memory = file.probe.memory();
-        Ok(Self { file, limits, rule, gate, memory, last_step: None })
+        let heads = file.heads();
+        let memory = heads.memory();
+        Ok(Self { file, limits, rule, gate, heads, memory, last_step: None })
     }
 
     /// Begins an episode.
     fn reset(&mut self) -> PyResult<()> {
         self.gate = begun(&self.limits, &self.rule)?;
-        self.memory = self.file.probe.memory();
+        self.memory = self.heads.memory();
         self.last_step = None;
         Ok(())
     }
@@ -104,8 +106,8 @@ impl Guard {
             );
             return Err(value_error(message));
         }
-        let score = self.file.probe.score(&mut self.memory, features).map_err(value_error)?;
-        Ok(self.decided(step, score, disagreement))
+        let (score, benefit) = self.heads.read(&mut self.memory, features).map_err(value_error)?;
+        Ok(self.decided(step, Readings { score, benefit, disagreement }))
     }
 
     /// Decides who drives the chunk that begins at control step `step`, by a score that was computed before. NaN is the highest risk.
@@ -115,7 +117,12 @@ impl Guard {
         if !score.is_nan() && !(0.0..=1.0).contains(&score) {
             return Err(value_error(format!("score: found {score}; valid is 0 to 1, or NaN")));
         }
-        Ok(self.decided(step, Score::new(score), disagreement))
+        if self.gate.needs_benefit() {
+            return Err(value_error(
+                "rule: found benefit, which a score does not tell; valid is boundary(), which reads the activation",
+            ));
+        }
+        Ok(self.decided(step, Readings { disagreement, ..Score::new(score).into() }))
     }
 
     /// Number of values of an activation.
@@ -154,8 +161,8 @@ impl Guard {
         Ok(())
     }
 
-    fn decided(&mut self, step: u32, score: Score, disagreement: Option<f64>) -> Decision {
-        let decision = self.gate.boundary(step, score, disagreement);
+    fn decided(&mut self, step: u32, readings: Readings) -> Decision {
+        let (score, decision) = (readings.score, self.gate.boundary(step, readings));
         self.last_step = Some(step);
         Decision {
             driver: match decision.driver {

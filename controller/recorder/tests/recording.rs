@@ -73,6 +73,7 @@ fn film(thresholds: Thresholds, second: Driver) -> EpisodeRecording {
         let begin = part as u32 * CHUNK_STEPS;
         let chunk = Chunk::new(7, ACTION.repeat(CHUNK_STEPS as usize)).unwrap();
         recorder.chunk(&ChunkRecord {
+            benefit: None,
             step: begin,
             decision: Decision {
                 driver,

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use aegis_core::control::{ChannelKind, ControlSettings, ControllerConfig};
 use aegis_core::trigger::{Reach, Rule};
-use aegis_core::{GateLimits, Observation, Policy, Probe, Schema, Start};
+use aegis_core::{GateLimits, Heads, Observation, Policy, Probe, Schema, Start};
 use aegis_files::sha256;
 use aegis_link::{Endpoint, KeyExprs};
 use aegis_policies::card::ModelCard;
@@ -128,7 +128,7 @@ pub struct Robot {
     /// Configuration that the controller is made from.
     pub recipe: ControllerConfig,
     /// Probe that scores the weak policy's activations; a blank one in a collection of rollouts.
-    pub probe: Probe,
+    pub probe: Heads,
     /// Graph output of the weak policy that the probe reads.
     pub tensor: String,
     /// SHA-256 of each model and of the probe file, by the role (`weak`, `strong`, `probe`).
@@ -237,14 +237,16 @@ impl Robot {
         let mut warnings = Vec::new();
         let (probe, rule) = if collects {
             file.ask_strong = false;
-            (Probe::blank(width), Rule::Never {})
+            (Probe::blank(width).into(), Rule::Never {})
         } else {
             let digest = sha256(&file.models.probe).map_err(|error| {
                 failure(Exit::Input, format!("{}: cannot read: {error}", file.models.probe.display()))
             })?;
-            let ProbeFile { probe, calibration, settings, chunk_steps, .. } = probe(&file.models)?;
+            let probe = probe(&file.models)?;
             digests.insert("probe".into(), digest);
-            let rule = file.rule.rule(&calibration, settings.trend_window);
+            probe.check_rule(&file.models.probe, &file.rule, &file.gate).or_exit(Exit::Input)?;
+            let rule = file.rule.rule(&probe.calibration, probe.settings.trend_window);
+            let chunk_steps = probe.chunk_steps;
             let (set_at, used_at) =
                 (chunk_steps.unwrap_or(loaded[0].chunk.steps() as u32), file.gate.chunk_steps);
             if set_at != used_at {
@@ -262,7 +264,7 @@ impl Robot {
                     file.models.probe.display()
                 ));
             }
-            (probe, rule)
+            (probe.heads(), rule)
         };
         if matches!(purpose, Purpose::Arm(..)) {
             warnings.clear();

@@ -8,8 +8,8 @@ use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use aegis_core::control::{ChunkInExecution, NoProposal, Proposal, Reply};
-use aegis_core::probe::Memory;
-use aegis_core::{Executing, Observation, Policy, PolicyError, Probe};
+use aegis_core::probe::HeadsMemory;
+use aegis_core::{Executing, Heads, Observation, Policy, PolicyError};
 
 use crate::answered::Answered;
 
@@ -41,6 +41,8 @@ pub struct InferenceOutput {
     pub values: Vec<f32>,
     /// Score of the probe; NaN without a probe.
     pub score: f64,
+    /// Predicted benefit of a hold; `None` without a benefit head.
+    pub benefit: Option<f64>,
 }
 
 /// Inferencer: a policy with the scoring of its activations.
@@ -61,17 +63,17 @@ pub trait Inferencer {
 /// Policy with an optional probe.
 pub struct ProbedPolicy {
     policy: Box<dyn Policy>,
-    probe: Option<(Probe, Memory)>,
+    probe: Option<(Heads, HeadsMemory)>,
     /// Number of episodes that have begun.
     begun: u64,
 }
 
 impl ProbedPolicy {
     /// Combines a policy with the `probe` that scores the policy's activations.
-    pub fn new(policy: Box<dyn Policy>, probe: Option<Probe>) -> Self {
-        let with_memory = |probe: Probe| {
-            let memory = probe.memory();
-            (probe, memory)
+    pub fn new(policy: Box<dyn Policy>, probe: Option<Heads>) -> Self {
+        let with_memory = |heads: Heads| {
+            let memory = heads.memory();
+            (heads, memory)
         };
         Self { policy, probe: probe.map(with_memory), begun: 0 }
     }
@@ -100,12 +102,14 @@ impl Inferencer for ProbedPolicy {
         thought.width = inference.chunk.width();
         thought.values.clear();
         thought.values.extend_from_slice(inference.chunk.values());
-        thought.score = f64::NAN;
-        if let Some((probe, memory)) = &mut self.probe {
+        (thought.score, thought.benefit) = (f64::NAN, None);
+        if let Some((heads, memory)) = &mut self.probe {
             // Without an activation, or with one of another width, the score is NaN: the highest risk.
             let pooled = inference.activation.map(|activation| activation.mean_pool());
-            let score = pooled.and_then(|pooled| probe.score(memory, &pooled).ok());
-            thought.score = score.filter(|score| !score.is_flagged()).map_or(f64::NAN, |score| score.risk());
+            if let Some((score, benefit)) = pooled.and_then(|pooled| heads.read(memory, &pooled).ok()) {
+                thought.score = if score.is_flagged() { f64::NAN } else { score.risk() };
+                thought.benefit = benefit;
+            }
         }
         Ok(())
     }
@@ -170,11 +174,16 @@ impl PolicyClient {
             return None;
         }
         let slot = self.answers.output_buffer();
-        let InferenceOutput { width, values, score } = &slot.thought;
+        let InferenceOutput { width, values, score, benefit } = &slot.thought;
         let Slot { request, episode, observed, taken, took, .. } = *slot;
         let proposal = match slot.failure {
             Some(reason) => Err(reason),
-            None => Ok(Proposal { width: *width, values: Cow::Borrowed(values), score: *score }),
+            None => Ok(Proposal {
+                width: *width,
+                values: Cow::Borrowed(values),
+                score: *score,
+                benefit: *benefit,
+            }),
         };
         Some(Reply { request, episode, observed, took, proposal, taken: Some(taken) })
     }

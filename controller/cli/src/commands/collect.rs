@@ -160,7 +160,7 @@ fn roll_out(
 ) -> Result<Vec<Rollout>, Failure> {
     study.check_models()?;
     let (_, spec) = study.watched()?;
-    let blank = Probe::blank(spec.width);
+    let blank = Probe::blank(spec.width).into();
     let settings = study.settings();
     let bar = progress::bar(range.to_owned(), keys.len());
     let open = |worker| study.context(worker, &blank);

@@ -68,7 +68,8 @@ pub fn run(arguments: &DemoArguments) -> Result<(), Failure> {
     note(arguments.study.plan.as_ref(), &study.plan, "aegis demo", &arguments.range, keys.len())?;
     let settings = study.settings();
     let bar = progress::bar("episodes and their twins", keys.len());
-    let open = |worker| study.context(worker, &probe.probe);
+    let heads = probe.heads();
+    let open = |worker| study.context(worker, &heads);
     let outcome = runner::run_arms(keys, &arms, study.workers(), &settings, &open, &progress::follow(&bar));
     bar.finish_and_clear();
     let (results, timings): (Vec<_>, Vec<_>) = outcome.or_exit(Exit::Failed)?.into_iter().unzip();
@@ -88,7 +89,7 @@ pub fn run(arguments: &DemoArguments) -> Result<(), Failure> {
         // A recording needs the poses of all bodies, which a remote plant does not send.
         return Ok(());
     }
-    record(&study, &probe.probe, &arms[1], &settings, &results, arguments)
+    record(&study, &heads, &arms[1], &settings, &results, arguments)
 }
 
 fn tasks(only: Option<usize>, all: Vec<usize>) -> Result<Vec<usize>, Failure> {
@@ -121,7 +122,7 @@ fn write_results(
 
 fn record(
     study: &Study,
-    probe: &aegis_core::Probe,
+    probe: &aegis_core::Heads,
     arm: &Arm,
     settings: &aegis_experiments::EpisodeSettings,
     results: &[EpisodeResult],

@@ -9,7 +9,7 @@ use super::mode::Event;
 use super::settings::{StrongLoss, Treatment};
 use super::{Controller, Driver};
 use crate::trigger::{Trigger, distance};
-use crate::{Decision, Score};
+use crate::{Decision, Readings, Score};
 
 /// Event that the episode waits for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -121,7 +121,8 @@ impl<T: Trigger + Clone> Controller<T> {
         let score = Score::new(self.weak.score);
         // The gate counts boundaries, as it did in calibration: a late boundary keeps its nominal control step.
         let step = self.stretch.index.saturating_mul(self.parts.limits.chunk_steps);
-        let decision = self.arbiter.boundary(step, score, distance);
+        let readings = Readings { score, benefit: self.weak.benefit, disagreement: distance };
+        let decision = self.arbiter.boundary(step, readings);
         self.stretch.index += 1;
         self.stretch.escalated = 0;
         self.stretch.calm = !score.is_flagged() && is_calm(&decision);

@@ -116,6 +116,9 @@ pub struct Proposal<'a> {
     pub values: Cow<'a, [f32]>,
     /// Score of the probe, for the weak policy; NaN counts as the highest risk.
     pub score: f64,
+    /// Predicted benefit of a hold, for the weak policy; `None` where the probe has no benefit head, and then absent from records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub benefit: Option<f64>,
 }
 
 /// Reason why a reply has no chunk.

@@ -39,6 +39,8 @@ pub(crate) struct PolicySlot {
     taken: Option<Duration>,
     /// Score that came with the offer.
     pub(crate) score: f64,
+    /// Predicted benefit of a hold that came with the offer.
+    pub(crate) benefit: Option<f64>,
     /// Consecutive failures: deadlines missed, inferences failed and chunks rejected.
     pub(crate) misses: u32,
     /// Consecutive chunks that were rejected at their boundary.
@@ -52,7 +54,17 @@ pub(crate) struct PolicySlot {
 impl PolicySlot {
     pub(crate) fn new(horizon: usize, width: usize) -> Self {
         let offer = ScheduledChunk::with_room(horizon, width);
-        Self { horizon, offer, taken: None, score: f64::NAN, misses: 0, rejected: 0, pending: None, age: 0 }
+        Self {
+            horizon,
+            offer,
+            taken: None,
+            score: f64::NAN,
+            benefit: None,
+            misses: 0,
+            rejected: 0,
+            pending: None,
+            age: 0,
+        }
     }
 
     /// Clears the state of the previous episode.
@@ -201,7 +213,7 @@ impl PolicySlot {
             notices.add(Diagnostics::CLAMPED);
             self.offer.clamp(channels);
         }
-        self.score = proposal.score;
+        (self.score, self.benefit) = (proposal.score, proposal.benefit);
         true
     }
 }

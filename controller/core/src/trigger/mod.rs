@@ -1,6 +1,7 @@
 //! Alarm rules: what counts as an alarm and as calm at a chunk boundary, one file per family.
 //! A rule only raises alarms; the gate's limits alone decide whether an alarm becomes a fire.
 
+mod benefit;
 mod cost;
 mod disagreement;
 mod rule;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::Score;
 use crate::limits::GateError;
 
+pub use benefit::BenefitSettings;
 pub use cost::CostSettings;
 pub use disagreement::{DisagreementSettings, chunk_disagreement, distance};
 pub use rule::{BuiltIn, Reach, Rule};
@@ -52,8 +54,27 @@ pub struct Evidence {
     pub driver: Driver,
     /// The risk read from the weak policy's inference here.
     pub score: Score,
+    /// Benefit of a hold, predicted from the same inference; `None` where the probe has no benefit head.
+    pub benefit: Option<f64>,
     /// Distance between both policies' chunks; `None` where the strong policy was not asked in shadow.
     pub disagreement: Option<f64>,
+}
+
+/// Quantities that are read at a chunk boundary, whoever drives.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Readings {
+    /// The risk read from the weak policy's inference.
+    pub score: Score,
+    /// Benefit of a hold, predicted from the same inference; `None` where the probe has no benefit head.
+    pub benefit: Option<f64>,
+    /// [Distance](chunk_disagreement) between both policies' chunks; `None` where the strong policy was not asked.
+    pub disagreement: Option<f64>,
+}
+
+impl From<Score> for Readings {
+    fn from(score: Score) -> Self {
+        Self { score, benefit: None, disagreement: None }
+    }
 }
 
 /// Answer of a rule at a chunk boundary.
@@ -101,6 +122,11 @@ pub trait Trigger {
     fn needs_disagreement(&self) -> bool {
         false
     }
+
+    /// Returns whether the rule reads [`Evidence::benefit`], for which the probe needs a benefit head.
+    fn needs_benefit(&self) -> bool {
+        false
+    }
 }
 
 /// A rule that is chosen at run time.
@@ -115,5 +141,9 @@ impl<T: Trigger + ?Sized> Trigger for Box<T> {
 
     fn needs_disagreement(&self) -> bool {
         (**self).needs_disagreement()
+    }
+
+    fn needs_benefit(&self) -> bool {
+        (**self).needs_benefit()
     }
 }

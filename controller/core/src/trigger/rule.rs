@@ -4,8 +4,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CostSettings, DisagreementSettings, Evidence, FunctionalBand, Schedule, Signal, Thresholds, Trend,
-    TrendSettings, Trigger,
+    BenefitSettings, CostSettings, DisagreementSettings, Evidence, FunctionalBand, Schedule, Signal,
+    Thresholds, Trend, TrendSettings, Trigger,
 };
 use crate::limits::{GateError, RULE_KIND};
 use crate::probe::Score;
@@ -43,6 +43,8 @@ pub enum Rule {
     Trend(TrendSettings),
     /// The distance between both policies' chunks.
     Disagreement(DisagreementSettings),
+    /// The predicted benefit of a hold against its price.
+    Benefit(BenefitSettings),
     /// A schedule that reads nothing.
     Blind {
         /// When it fires.
@@ -75,6 +77,7 @@ impl Rule {
             Self::Cost(settings) => BuiltIn::Cost(settings.clone()),
             Self::Trend(settings) => BuiltIn::Trend(Trend::new(settings.clone())),
             Self::Disagreement(settings) => BuiltIn::Disagreement(*settings),
+            Self::Benefit(settings) => BuiltIn::Benefit(settings.clone()),
             Self::Blind { schedule } => BuiltIn::Schedule(schedule.clone()),
             Self::Random { boundaries } => BuiltIn::Schedule(Schedule::At(boundaries.clone())),
             Self::Never {} => BuiltIn::Schedule(Schedule::At(Vec::new())),
@@ -82,7 +85,7 @@ impl Rule {
                 return Err(GateError {
                     field: RULE_KIND,
                     found: "take_over".into(),
-                    valid: "conformal, functional_band, cost, trend, disagreement, blind or never",
+                    valid: "conformal, functional_band, cost, trend, disagreement, benefit, blind or never",
                 });
             }
         };
@@ -97,6 +100,8 @@ impl Rule {
             Self::FunctionalBand(band) => band.upper.iter().all(|upper| *upper >= HIGHEST_SCORE),
             Self::Trend(trend) => trend.slope >= f64::MAX,
             Self::Disagreement(distances) => distances.fire == f64::INFINITY,
+            // No benefit exceeds 1.
+            Self::Benefit(settings) => settings.prices.iter().all(|price| *price >= 1.0),
             Self::Cost(costs) => {
                 let most = costs.calibrator.probability(Score::new(HIGHEST_SCORE));
                 let needed = costs.threshold();
@@ -121,6 +126,8 @@ pub enum BuiltIn {
     Trend(Trend),
     /// See [`Rule::Disagreement`].
     Disagreement(DisagreementSettings),
+    /// See [`Rule::Benefit`].
+    Benefit(BenefitSettings),
     /// See [`Rule::Blind`], [`Rule::Random`] and [`Rule::Never`].
     Schedule(Schedule),
 }
@@ -133,6 +140,7 @@ impl BuiltIn {
             Self::Cost(trigger) => trigger,
             Self::Trend(trigger) => trigger,
             Self::Disagreement(trigger) => trigger,
+            Self::Benefit(trigger) => trigger,
             Self::Schedule(trigger) => trigger,
         }
     }
@@ -146,6 +154,7 @@ impl Trigger for BuiltIn {
             Self::Cost(trigger) => trigger.read(evidence),
             Self::Trend(trigger) => trigger.read(evidence),
             Self::Disagreement(trigger) => trigger.read(evidence),
+            Self::Benefit(trigger) => trigger.read(evidence),
             Self::Schedule(trigger) => trigger.read(evidence),
         }
     }
@@ -156,5 +165,9 @@ impl Trigger for BuiltIn {
 
     fn needs_disagreement(&self) -> bool {
         self.inner().needs_disagreement()
+    }
+
+    fn needs_benefit(&self) -> bool {
+        self.inner().needs_benefit()
     }
 }

@@ -116,6 +116,7 @@ impl Mind {
             width,
             values: Cow::Owned(values),
             score,
+            benefit: None,
         });
         let reply = Reply {
             request: number,

@@ -234,7 +234,7 @@ impl Rig {
         let waiting = self.questions[slot].take()?;
         let proposal = match waiting.answer {
             Answer::Chunk { value, score, .. } => {
-                Ok(Proposal { width: 3, values: Cow::Owned(vec![value; 3 * HORIZON]), score })
+                Ok(Proposal { width: 3, values: Cow::Owned(vec![value; 3 * HORIZON]), score, benefit: None })
             }
             Answer::Fails(reason) => Err(reason),
             Answer::Never => return None,

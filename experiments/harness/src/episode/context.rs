@@ -5,7 +5,7 @@ use std::time::Duration;
 use aegis_core::probe::ProbeError;
 use aegis_core::trigger::DrawError;
 use aegis_core::{
-    Disturbance, Driver, EpisodeKey, GateLimits, Plant, PlantError, Policy, PolicyError, Probe, Start,
+    Disturbance, Driver, EpisodeKey, GateLimits, Heads, Plant, PlantError, Policy, PolicyError, Start,
 };
 
 use crate::episode::streams::Streams;
@@ -50,8 +50,8 @@ pub struct EpisodeContext {
     pub weak: Box<dyn Policy>,
     /// Strong policy: drives after a hand-over.
     pub strong: Box<dyn Policy>,
-    /// Probe that scores the weak policy's activations.
-    pub probe: Probe,
+    /// Heads of the probe that read the weak policy's activations.
+    pub probe: Heads,
 }
 
 /// Wall time of the inferences of an episode. It is kept apart from the result, which has to be reproducible.

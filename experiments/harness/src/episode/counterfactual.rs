@@ -158,7 +158,7 @@ fn branches_at(
     let mut arbiter = arm.arbiter(&single_hold_limits(&settings.gate))?;
     // A schedule reads no score, so the gate can be brought to this boundary without the episode.
     for passed in (0..hold_ends).step_by(chunk as usize) {
-        arbiter.boundary(passed, Score::new(0.0), None);
+        arbiter.boundary(passed, Score::new(0.0));
     }
     let mut state = after_hold.resume(context)?;
     state.result.arm = arm.name;

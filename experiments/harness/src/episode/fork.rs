@@ -1,9 +1,9 @@
 //! Runs the twins of one key without running shared control steps twice: each arm resumes from the weak arm's saved
-//! plant state at its own first hand-over. Until its first hand-over an arm decides on the same scores and distances as
+//! plant state at its own first hand-over. Until its first hand-over an arm decides on the same readings as
 //! were recorded on the weak trajectory, so no earlier control step has to be run again.
 
 use aegis_core::trigger::chunk_disagreement;
-use aegis_core::{Arbiter, ChunkRecord, Driver, Recorder, Score, StepRecord};
+use aegis_core::{Arbiter, ChunkRecord, Driver, Readings, Recorder, StepRecord};
 use rand::RngExt;
 
 use crate::data::trace::TwinRecorder;
@@ -105,17 +105,10 @@ fn step_to(
     Ok((weak, WeakTrajectory { points, readings: reader.readings }))
 }
 
-/// Saved states of the weak arm at each boundary, and the score and distance that were read there.
+/// Saved states of the weak arm at each boundary, and the readings at each of them, by control step.
 struct WeakTrajectory {
     points: Vec<SavedPoint>,
-    readings: Vec<Reading>,
-}
-
-#[derive(Clone, Copy)]
-struct Reading {
-    step: u32,
-    score: Score,
-    distance: Option<f64>,
+    readings: Vec<(u32, Readings)>,
 }
 
 impl WeakTrajectory {
@@ -136,9 +129,9 @@ impl WeakTrajectory {
         let mut arbiter = arm.arbiter(&settings.gate)?;
         let mut fires = 0;
         recorders.arm(&arm.name);
-        for (reading, point) in self.readings.iter().zip(&self.points) {
+        for ((step, readings), point) in self.readings.iter().zip(&self.points) {
             let before: Arbiter = arbiter.clone();
-            let decision = arbiter.boundary(reading.step, reading.score, reading.distance);
+            let decision = arbiter.boundary(*step, *readings);
             if decision.driver == Driver::Strong {
                 let mut state = point.resume(context)?;
                 state.result.arm = arm.name.clone();
@@ -150,16 +143,16 @@ impl WeakTrajectory {
             }
             if decision.fired {
                 fires += 1;
-                recorders.fired(reading.step);
+                recorders.fired(*step);
             }
         }
         Ok((EpisodeResult { arm: arm.name.clone(), fires, ..weak.clone() }, timing))
     }
 }
 
-/// Recorder that keeps the score and distance of each boundary and forwards every call.
+/// Recorder that keeps the readings of each boundary and forwards every call.
 struct Reader<'a> {
-    readings: Vec<Reading>,
+    readings: Vec<(u32, Readings)>,
     recorder: &'a mut dyn Recorder,
 }
 
@@ -167,7 +160,9 @@ impl Recorder for Reader<'_> {
     fn chunk(&mut self, record: &ChunkRecord) {
         let distance =
             record.strong.as_ref().and_then(|strong| chunk_disagreement(&record.weak, strong).ok());
-        self.readings.push(Reading { step: record.step, score: record.decision.score, distance });
+        let readings =
+            Readings { score: record.decision.score, benefit: record.benefit, disagreement: distance };
+        self.readings.push((record.step, readings));
         self.recorder.chunk(record);
     }
 

@@ -3,10 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-use aegis_core::probe::Memory;
+use aegis_core::probe::HeadsMemory;
 use aegis_core::trigger::chunk_disagreement;
 use aegis_core::{
-    Arbiter, ChunkRecord, Driver, Executing, Inference, Observation, Plant, Policy, Recorder, StepRecord,
+    Arbiter, ChunkRecord, Driver, Executing, Inference, Observation, Plant, Policy, Readings, Recorder,
+    StepRecord,
 };
 use rand::RngExt;
 use sha2::{Digest, Sha256};
@@ -21,7 +22,7 @@ use aegis_files::hex;
 #[derive(Clone)]
 pub(crate) struct EpisodeState {
     pub(crate) observation: Observation,
-    pub(crate) memory: Memory,
+    pub(crate) memory: HeadsMemory,
     pub(crate) path: StatePath,
     /// Policy whose chunk was executed last; `None` at the first boundary.
     pub(crate) executed: Option<Driver>,
@@ -113,7 +114,7 @@ impl EpisodeState {
         let (weak, elapsed) = infer(context.weak.as_mut(), Driver::Weak, &seen, chunk_steps)?;
         timing.weak.push(elapsed);
         let pooled = weak.activation.ok_or(EpisodeError::NoActivation)?.mean_pool();
-        let score = context.probe.score(&mut self.memory, &pooled)?;
+        let (score, benefit) = context.probe.read(&mut self.memory, &pooled)?;
         let mut ask = || {
             let (strong, elapsed) = infer(context.strong.as_mut(), Driver::Strong, &seen, chunk_steps)?;
             timing.strong.push(elapsed);
@@ -123,7 +124,7 @@ impl EpisodeState {
         let mut strong = if asked { Some(ask()?) } else { None };
         let distance = strong.as_ref().map(|strong| chunk_disagreement(&weak.chunk, strong)).transpose();
         let distance = distance.map_err(|source| EpisodeError::Policy { driver: Driver::Strong, source })?;
-        let decision = arbiter.boundary(step, score, distance);
+        let decision = arbiter.boundary(step, Readings { score, benefit, disagreement: distance });
         if strong.is_none() && decision.driver == Driver::Strong {
             strong = Some(ask()?);
         }
@@ -135,7 +136,7 @@ impl EpisodeState {
         }
         result.scores.push((!score.is_flagged()).then(|| score.risk()));
         result.prefixes.push(self.path.digest());
-        Ok(ChunkRecord { step, decision, pooled, weak: weak.chunk, strong })
+        Ok(ChunkRecord { step, decision, benefit, pooled, weak: weak.chunk, strong })
     }
 
     /// Executes the chosen chunk, at most until success or the horizon.

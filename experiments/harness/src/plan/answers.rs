@@ -43,8 +43,8 @@ impl Plan {
         if !study.arms.iter().any(|name| *name == *AEGIS) {
             return Ok(());
         }
-        let valid = "conformal, functional_band, cost, trend or disagreement, because the arm aegis acts on a score or a distance; \
-                     give a rule that reads neither to another arm, in [study.rules]";
+        let valid = "conformal, functional_band, cost, trend, disagreement or benefit, because the arm aegis acts on what it reads; \
+                     give a rule that reads nothing to another arm, in [study.rules]";
         Err(refused("rule.kind", kind.into(), valid))
     }
 

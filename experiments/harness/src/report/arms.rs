@@ -1,7 +1,7 @@
 //! One sentence for each arm of a study on what the arm does, with the thresholds of the registered probe.
 
 use aegis_core::Rule;
-use aegis_core::trigger::{Schedule, TrendSettings};
+use aegis_core::trigger::{BenefitSettings, Schedule, TrendSettings};
 
 use super::{ArmReport, Background};
 use crate::episode::arm::{AEGIS, ArmName, WEAK};
@@ -91,6 +91,21 @@ impl Background<'_> {
                 number(floor),
                 calm(hand_back)
             ),
+            Rule::Benefit(BenefitSettings { prices }) => {
+                let (low, high) =
+                    prices.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), price| {
+                        (low.min(*price), high.max(*price))
+                    });
+                let price = match low == high {
+                    true => number(low),
+                    false => {
+                        format!("the price of its boundary, which is {} to {}", number(low), number(high))
+                    }
+                };
+                format!(
+                    "hands over where a hold is predicted to raise the probability of success by more than {price}"
+                )
+            }
             Rule::Disagreement(distances) => format!(
                 "hands over where the actions that both policies propose lie further apart than {} (root mean square){}",
                 number(distances.fire),

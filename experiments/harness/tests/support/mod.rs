@@ -81,7 +81,7 @@ pub fn open() -> EpisodeContext {
         plant: Box::<Line>::default(),
         weak: Box::new(Walker { lost_on_odd: true }),
         strong: Box::new(Walker { lost_on_odd: false }),
-        probe: probe(),
+        probe: probe().into(),
     }
 }
 

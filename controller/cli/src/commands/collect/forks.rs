@@ -105,7 +105,7 @@ impl Forks {
     ) -> Result<(), Failure> {
         study.check_models()?;
         let (_, spec) = study.watched()?;
-        let probe = self.probe.clone().unwrap_or_else(|| Probe::blank(spec.width));
+        let probe = self.probe.clone().unwrap_or_else(|| Probe::blank(spec.width)).into();
         let bar = progress::bar(format!("{range}, with forks"), keys.len());
         let found = forked_rollouts(
             keys,

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use aegis_core::EpisodeKey;
-use aegis_core::Probe;
+use aegis_core::Heads;
 use aegis_experiments::data::store::Chain;
 use aegis_experiments::plan::registration::Lock;
 use aegis_experiments::run::experiment::{self, Experiment, Shard};
@@ -104,7 +104,7 @@ fn compare_servers(study: &Study) -> Result<(), Failure> {
 /// The study, settings and lock that every episode of one call is run with.
 struct Session<'a> {
     study: &'a Study,
-    probe: &'a Probe,
+    probe: &'a Heads,
     settings: &'a EpisodeSettings,
     lock: &'a Lock,
     arguments: &'a RunArguments,

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use aegis_core::EpisodeKey;
-use aegis_core::{Plant, Probe, Recorder, Start};
+use aegis_core::{Heads, Plant, Recorder, Start};
 use aegis_experiments::data::store::Store;
 use aegis_experiments::episode::arm::WEAK;
 use aegis_experiments::episode::context::{EpisodeContext, EpisodeSettings};
@@ -38,7 +38,7 @@ pub struct Stored {
     folder: PathBuf,
     store: Store,
     study: Study,
-    probe: Probe,
+    probe: Heads,
     arms: Vec<Arm>,
     settings: EpisodeSettings,
     /// All stored results.

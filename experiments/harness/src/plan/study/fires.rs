@@ -158,7 +158,7 @@ fn lost(schedule: &Schedule, boundaries: &[u32], limits: &GateLimits) -> Option<
     let last = boundaries.last().copied()?;
     let fires = |boundary: &u32| {
         let step = boundary.saturating_mul(limits.chunk_steps);
-        gate.boundary(step, Score::new(0.0), None).fired
+        gate.boundary(step, Score::new(0.0)).fired
     };
     let fired: Vec<u32> = (0..=last).filter(fires).collect();
     boundaries.iter().find(|boundary| !fired.contains(boundary)).copied()

@@ -67,7 +67,7 @@ pub fn run(
         remote: arguments.remote.clone(),
     })?;
     study.check_models()?;
-    let probe = study.probe()?.probe;
+    let probe = study.probe()?.heads();
     let all: Vec<Job<'_>> = stores.iter().flat_map(jobs).collect();
     let total = all.len();
     let count = match amount {
