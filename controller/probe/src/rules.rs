@@ -6,7 +6,7 @@ use aegis_core::trigger::{
     BenefitSettings, BuiltIn, CostSettings, DisagreementSettings, FunctionalBand, Rule, Schedule,
     TrendSettings, Trigger,
 };
-use aegis_core::{Gate, GateLimits, Readings};
+use aegis_core::{Gate, GateLimits, Readings, Thresholds};
 use serde::{Deserialize, Serialize};
 
 use crate::calibration::{Calibration, Scored};
@@ -40,6 +40,17 @@ pub enum RuleSettings {
         /// last applies to later ones.
         price: Price,
     },
+    /// Fires where the risk exceeds a threshold that was set so that a quantity stays at or below a level.
+    RiskControl {
+        /// Threshold on the risk, as `aegis forks control` sets it.
+        threshold: f64,
+        /// Quantity that is controlled.
+        of: Controlled,
+        /// Level of the quantity.
+        level: f64,
+        /// Probability of a calibration with whose threshold the quantity exceeds the level.
+        delta: f64,
+    },
     /// Fires on a schedule, without reading a score.
     Blind {
         /// Schedule of the fires.
@@ -56,6 +67,26 @@ pub enum RuleSettings {
     },
     /// Never fires.
     Never {},
+}
+
+/// Quantity that a rule controls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Controlled {
+    /// Share of the episodes that the weak policy wins and that are lost with the gate.
+    Breakage,
+    /// Strong steps as a share of all episodes' horizons.
+    Duty,
+}
+
+impl Controlled {
+    /// Returns the quantity in words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Breakage => "the share of the weak policy's wins that are lost",
+            Self::Duty => "the duty, as a share of the horizons",
+        }
+    }
 }
 
 /// Price of a hold: a gain in the probability of success.
@@ -92,6 +123,14 @@ impl RuleSettings {
             }
             Self::Trend { switch_cap } if *switch_cap < 2 => {
                 Err(("switch_cap", format!("found {switch_cap}; valid is 2 or more")))
+            }
+            Self::RiskControl { threshold, level, delta, .. } => {
+                for (field, value) in [("threshold", threshold), ("level", level), ("delta", delta)] {
+                    if !(*value >= 0.0 && *value <= 1.0) {
+                        return Err((field, format!("found {value}; valid is 0 to 1")));
+                    }
+                }
+                Ok(())
             }
             Self::Benefit { price } => {
                 let values = price.values();
@@ -168,6 +207,9 @@ impl RuleSettings {
                 fire: calibration.disagreement.unwrap_or(f64::NAN),
                 hand_back: calibration.disagreement_return.unwrap_or(f64::NAN),
             }),
+            Self::RiskControl { threshold, .. } => {
+                Rule::Conformal(Thresholds { fire: *threshold, hand_back: return_threshold.min(*threshold) })
+            }
             Self::Benefit { price } => Rule::Benefit(BenefitSettings { prices: price.values().to_vec() }),
             Self::Blind { schedule, .. } => Rule::Blind { schedule: schedule.clone() },
             Self::TakeOver { step } => Rule::TakeOver { step: *step },

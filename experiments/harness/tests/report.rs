@@ -6,18 +6,22 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::support::{KEYS, gated, open, settings};
-use aegis_core::EpisodeKey;
-use aegis_core::Rule;
 use aegis_core::platt::PlattScaling;
 use aegis_core::record::NoRecorder;
+use aegis_core::trigger::Schedule;
+use aegis_core::{EpisodeKey, GateLimits, Rule};
+use aegis_experiments::episode::arm::ArmName;
+use aegis_experiments::episode::counterfactual::run_counterfactuals;
 use aegis_experiments::plan::Plan;
 use aegis_experiments::plan::registration::Lock;
 use aegis_experiments::plan::study::DutyOf;
 use aegis_experiments::report::{Background, Report, ReportError, report};
+use aegis_experiments::run::forks::forks;
 use aegis_experiments::run::runner::run_arms;
 use aegis_experiments::{Arm, Drive, EpisodeResult, EpisodeSettings, run_episode};
 use aegis_probe::StateRange;
 use aegis_probe::file::ProbeFile;
+use aegis_probe::forks::EpisodeForks;
 use aegis_probe::origin::{Origin, Starts, Statement, Use};
 use aegis_probe::rules::RuleSettings;
 
@@ -55,7 +59,7 @@ fn results() -> Vec<EpisodeResult> {
 
 /// Computes the report with a calibrator of slope 1 and intercept 0.
 fn made(plan: &Plan, results: &[EpisodeResult]) -> Result<Report, ReportError> {
-    report(plan, &keys(), results, &PlattScaling { slope: 1.0, intercept: 0.0 })
+    report(plan, &keys(), results, &PlattScaling { slope: 1.0, intercept: 0.0 }, None)
 }
 
 /// Background of a report: a plan, with the shipped lock, probe and cards.
@@ -243,6 +247,82 @@ fn missing_foreign_and_unequal_episodes_are_named() {
     assert_eq!(fired, ["duty_mismatch_points", "crn_violations", "missing_episodes"]);
 }
 
+/// Returns a plan of gates that fire once and hand back after their hold, its results, and the forks of every weak episode.
+fn with_forks() -> (Plan, Vec<EpisodeResult>, Vec<EpisodeForks>) {
+    let mut plan = plan();
+    plan.gate = GateLimits { return_chunks: 0, budget_fraction: 0.05, whole_holds: true, ..plan.gate };
+    assert_eq!(plan.gate.budget(), 1);
+    let study = plan.study.as_mut().unwrap();
+    study.arms = ["weak", "aegis", "blind", "random"].map(ArmName::from).into();
+    study.contrasts.truncate(2);
+    let arm = |name: &str, drive| Arm { name: name.into(), drive };
+    let arms = [
+        Arm::weak(),
+        gated(),
+        arm("blind", Drive::Rule(Rule::Blind { schedule: Schedule::At(vec![9]) })),
+        arm("random", Drive::Yoked("aegis".into())),
+    ];
+    let settings = EpisodeSettings { fork: true, gate: plan.gate.clone(), ..settings() };
+    let twins = run_arms(&keys(), &arms, 2, &settings, &|_| Ok(open()), &|_| {}).unwrap();
+    let results = twins.into_iter().map(|(result, _)| result).collect();
+    let mut context = open();
+    let of = |key: &EpisodeKey| {
+        forks(&run_counterfactuals(&mut context, *key, &settings, None, &mut NoRecorder).unwrap(), false)
+    };
+    let forks = keys().iter().map(of).collect();
+    (plan, results, forks)
+}
+
+fn in_hindsight(
+    (plan, results, forks): &(Plan, Vec<EpisodeResult>, Vec<EpisodeForks>),
+) -> Result<Report, ReportError> {
+    report(plan, &keys(), results, &PlattScaling { slope: 1.0, intercept: 0.0 }, Some(forks))
+}
+
+#[test]
+fn arms_stand_beside_an_oracle_that_is_never_below_them() {
+    let study = with_forks();
+    let (_, results, _) = &study;
+    let report = in_hindsight(&study).unwrap();
+    let found = report.hindsight.as_ref().unwrap();
+    assert!(found.holds_alone);
+    let names: Vec<&str> = found.arms.iter().map(|one| one.arm.as_str()).collect();
+    assert_eq!(names, ["aegis", "blind", "random"], "weak does not fire");
+    for one in &found.arms {
+        let of = |arm: ArmName| results.iter().filter(move |result| result.arm == arm);
+        let pairs = of("weak".into()).zip(of(one.arm.clone()));
+        let recovered = pairs.filter(|(weak, arm)| !weak.success && arm.success).count() as u64;
+        assert_eq!(one.recovered, recovered);
+        assert_eq!(one.strong_steps, of(one.arm.clone()).map(|one| u64::from(one.strong_steps)).sum::<u64>());
+        assert!(one.recovered <= one.oracle && one.oracle <= found.lost, "{one:?}");
+    }
+    let fires = results.iter().filter(|result| result.arm != *"weak" && result.fires == 1).count() as u64;
+    assert_eq!((found.checked, fires > 20), (fires, true), "every hold ends as the fork of its boundary");
+    assert!(Shipped::with(study.0.clone()).page(&report).iter().all(|text| text.contains("Hindsight")));
+    let text = serde_json::to_string(&in_hindsight(&(study.0, study.1, study.2)).unwrap()).unwrap();
+    assert_eq!(text, serde_json::to_string(&report).unwrap());
+}
+
+#[test]
+fn forks_of_other_episodes_are_refused() {
+    type Change = fn(&mut Vec<EpisodeForks>);
+    let changes: [(Change, &str); 4] = [
+        (|forks| drop(forks.pop()), "found no forks of it"),
+        (|forks| forks[3].success = !forks[3].success, "its forks are of an episode that ends otherwise"),
+        (
+            |forks| forks.iter_mut().flat_map(|one| &mut one.forks).for_each(|fork| fork.hold.steps += 1),
+            "ends otherwise than the fork there",
+        ),
+        (|forks| forks.iter_mut().for_each(|one| one.forks.clear()), "from which there is no fork"),
+    ];
+    for (change, expected) in changes {
+        let mut study = with_forks();
+        change(&mut study.2);
+        let error = in_hindsight(&study).unwrap_err().to_string();
+        assert!(error.contains(expected) && error.contains("aegis collect confirmation --forks"), "{error}");
+    }
+}
+
 #[test]
 fn without_results_or_study_there_is_no_report() {
     let error = made(&plan(), &[]).unwrap_err();
@@ -261,7 +341,7 @@ fn a_study_with_too_few_results_is_void_and_has_no_interval_of_one_start() {
     let all = results();
     let of = |keep: &dyn Fn(EpisodeKey) -> bool| {
         let keys: Vec<EpisodeKey> = keys().into_iter().filter(|key| keep(*key)).collect();
-        let found = report(&plan(), &keys, &all, &PlattScaling { slope: 1.0, intercept: 0.0 }).unwrap();
+        let found = report(&plan(), &keys, &all, &PlattScaling { slope: 1.0, intercept: 0.0 }, None).unwrap();
         let pages = Shipped::with(plan()).page(&found);
         assert!(found.killed || found.contrasts.iter().any(|one| !one.holds));
         assert!(pages.iter().all(|text| !text.contains("NaN")));

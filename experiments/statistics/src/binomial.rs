@@ -14,6 +14,15 @@ pub(crate) struct Binomial {
     q: f64,
 }
 
+/// Returns P(X ≤ k) for X ~ Binomial(n, p), with p within 0 and 1. 1 where `n` is 0.
+pub fn binomial_lower_tail(k: u64, n: u64, p: f64) -> f64 {
+    match (k >= n, p <= 0.0, p >= 1.0) {
+        (true, ..) | (_, true, _) => 1.0,
+        (_, _, true) => 0.0,
+        _ => Binomial::new(n, p).ln_lower_tail(k).exp(),
+    }
+}
+
 impl Binomial {
     pub(crate) fn new(n: u64, p: f64) -> Self {
         Self { n, p, q: 1.0 - p }

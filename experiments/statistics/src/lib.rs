@@ -36,6 +36,7 @@ mod tasks;
 mod twins;
 
 pub use auroc::{RocPoint, auroc, auroc_interval, auroc_within, auroc_within_interval, roc};
+pub use binomial::binomial_lower_tail;
 pub use bootstrap::{Bootstrap, Estimate, Method};
 pub use budget::{BudgetMatch, Difference, Spending, SpendingPair, Tolerance, Verdict, budget_match};
 pub use calibration::{Reliability, ReliabilityBin, brier, reliability};

@@ -1,6 +1,10 @@
 //! `aegis forks`: reads files of forks, which `aegis collect RANGE --forks` writes. Parses arguments and prints; every figure comes from
 //! the harness.
 
+mod control;
+mod price;
+mod readings;
+
 use std::path::PathBuf;
 
 use aegis_experiments::forks::analyse;
@@ -15,6 +19,10 @@ use crate::exit::{Exit, Failure, OrExit, say};
 pub enum ForksVerb {
     /// Print where help still wins an episode, when it begins to, what a hold buys, and what an oracle would choose
     Show(ShowArguments),
+    /// Set the price of the rule `benefit` on a tuning range, and compare rules at equal duty
+    Price(price::PriceArguments),
+    /// Set the threshold of the rule `risk_control`, which keeps breakage or duty at or below a level
+    Control(control::ControlArguments),
 }
 
 /// Arguments of `aegis forks show`.
@@ -40,7 +48,14 @@ fn duty(text: &str) -> Result<f64, String> {
 
 /// Runs a verb of `aegis forks`.
 pub fn run(verb: &ForksVerb) -> Result<(), Failure> {
-    let ForksVerb::Show(arguments) = verb;
+    match verb {
+        ForksVerb::Show(arguments) => show(arguments),
+        ForksVerb::Price(arguments) => price::run(arguments),
+        ForksVerb::Control(arguments) => control::run(arguments),
+    }
+}
+
+fn show(arguments: &ShowArguments) -> Result<(), Failure> {
     let (provenance, episodes) = read(&arguments.file).or_exit(Exit::Input)?;
     let report = analyse(&provenance, &episodes, arguments.budget);
     if arguments.json {

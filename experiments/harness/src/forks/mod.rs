@@ -2,7 +2,10 @@
 //! task, and what an oracle would choose with hindsight. Without side effects.
 
 pub mod benefit;
+pub mod control;
 pub mod oracle;
+pub mod price;
+pub mod price_view;
 pub mod timing;
 pub mod view;
 

@@ -100,7 +100,7 @@ pub struct OracleReport {
 
 /// Returns the cheapest branch of each episode that recovers it within the duty cap, ascending by strong steps, with the episode's
 /// index. Each recovers one episode, so the first of them that fit into a budget are an exact solution of the knapsack.
-fn cheapest(episodes: &[EpisodeForks], most: u32, kinds: &[Kind]) -> Vec<(usize, Choice)> {
+pub(crate) fn cheapest(episodes: &[EpisodeForks], most: u32, kinds: &[Kind]) -> Vec<(usize, Choice)> {
     let of = |(index, episode): (usize, &EpisodeForks)| {
         let branches = episode.forks.iter().flat_map(|fork| {
             kinds.iter().map(move |kind| match kind {
@@ -124,7 +124,7 @@ fn cheapest(episodes: &[EpisodeForks], most: u32, kinds: &[Kind]) -> Vec<(usize,
 }
 
 /// Returns the points of the curve of these branches, ascending: how many are within which number of strong steps.
-fn points(cheapest: &[(usize, Choice)]) -> Vec<Point> {
+pub(crate) fn points(cheapest: &[(usize, Choice)]) -> Vec<Point> {
     let mut sum = Point { recovered: 0, strong_steps: 0 };
     let next = cheapest.iter().map(|(_, choice)| {
         sum.recovered += 1;
@@ -142,7 +142,7 @@ fn curve(mut points: Vec<Point>, budget: u64, lost: u64) -> Curve {
     Curve { points, area }
 }
 
-fn random(episodes: &[EpisodeForks], budget: u64, lost: u64) -> Random {
+pub(crate) fn random(episodes: &[EpisodeForks], budget: u64, lost: u64) -> Random {
     let (mut strong_steps, mut recovered, mut broken) = (0.0, 0.0, 0.0);
     for episode in episodes.iter().filter(|episode| !episode.forks.is_empty()) {
         let each = 1.0 / episode.forks.len() as f64;

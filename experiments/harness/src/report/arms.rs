@@ -58,9 +58,15 @@ impl Background<'_> {
         let of = rule.share().map_or(String::new(), |share| {
             format!(", in a share of {share} of the episodes, drawn for each")
         });
+        let set_for = match rule {
+            RuleSettings::RiskControl { of, level, delta, .. } => {
+                format!(", set so that {} is at most {level} with probability {}", of.words(), 1.0 - delta)
+            }
+            _ => String::new(),
+        };
         match rule.rule(&self.probe.calibration, self.probe.settings.trend_window) {
             Rule::Conformal(thresholds) => format!(
-                "hands over where the probe's risk of failure lies above {}{}",
+                "hands over where the probe's risk of failure lies above {}{set_for}{}",
                 number(thresholds.fire),
                 calm(thresholds.hand_back)
             ),

@@ -8,6 +8,7 @@ mod background;
 mod charts;
 mod disturbances;
 mod exemplars;
+mod hindsight;
 mod intervention_timing;
 mod method;
 mod origins;
@@ -33,11 +34,13 @@ use crate::episode::outcome::EpisodeResult;
 use crate::plan::Plan;
 use crate::plan::study::{ContrastSettings, DutyOf, Judged, Quantities, STRONG, StudySettings};
 use aegis_core::EpisodeKey;
+use aegis_probe::forks::EpisodeForks;
 
 pub use audit::{Audit, audit};
 pub use background::Background;
 pub use disturbances::{Disturbances, OfKind, Won};
 pub use exemplars::{Instructive, RECORDINGS, instructive};
+pub use hindsight::{ArmInHindsight, Hindsight};
 pub use intervention_timing::Help;
 pub use page::{Figure, Layout, Link, Outcome, Page, Table};
 pub use pilot::ShareAdvice;
@@ -54,6 +57,9 @@ pub struct Report {
     /// The episodes by their disturbance. `None` where no episode has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disturbances: Option<Disturbances>,
+    /// The arms beside an oracle. `None` where the forks of the weak episodes are not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hindsight: Option<Hindsight>,
     /// The horizon: number of control steps after which an episode that has not succeeded is lost.
     pub horizon_steps: u32,
     /// The steps that the duty in a budget comparison is a share of. [`ArmReport::duty`] is always a share of the steps that
@@ -130,6 +136,11 @@ pub enum ReportError {
     /// No complete set has a result of this arm.
     #[error("arm {0}: found no complete set of twins; run `aegis experiment run` first")]
     NoResults(ArmName),
+    /// The forks are not those of the study's episodes.
+    #[error(
+        "forks: {0}; valid is the forks of this study's weak episodes, which `aegis collect confirmation --forks` makes"
+    )]
+    Forks(String),
     /// A figure cannot be drawn.
     #[error("figure: {0}")]
     Figure(String),
@@ -168,7 +179,8 @@ fn largest(values: impl Iterator<Item = f64>) -> f64 {
 }
 
 /// Computes the report of the plan's study from the stored `results`. `keys` are all keys of the plan; `calibrator` is the
-/// one of the plan's probe. A set that lacks an arm is counted as missing and used for nothing else.
+/// one of the plan's probe. A set that lacks an arm is counted as missing and used for nothing else. With the `forks` of every weak
+/// episode at every boundary, the arms are compared with an oracle.
 ///
 /// # Errors
 /// [`ReportError`] if the plan has no study, an arm has no results or a statistic cannot be computed.
@@ -177,6 +189,7 @@ pub fn report(
     keys: &[EpisodeKey],
     results: &[EpisodeResult],
     calibrator: &PlattScaling,
+    forks: Option<&[EpisodeForks]>,
 ) -> Result<Report, ReportError> {
     let study = plan.study.as_ref().ok_or(ReportError::NoStudy)?;
     let audit = audit(study, keys, results, &|key| plan.disturbance(key));
@@ -208,6 +221,7 @@ pub fn report(
         study.arms.iter().filter_map(|name| by_arm.0.get(name)).flatten().copied().collect();
     Ok(Report {
         disturbances: Disturbances::of(in_order, plan.gate.horizon_steps),
+        hindsight: forks.map(|forks| Hindsight::of(plan, study, &by_arm, forks)).transpose()?,
         horizon_steps: plan.gate.horizon_steps,
         duty_of: study.budget_tolerance.duty_of,
         tolerance: study.tolerance(),

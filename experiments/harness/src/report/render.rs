@@ -32,6 +32,7 @@ impl Report {
         self.contrast_section(&mut page)?;
         self.budgets(&mut page)?;
         self.arm_section(&mut page, background)?;
+        self.hindsight_section(&mut page)?;
         page.section("Times of hand-overs").say(
             "Hand-overs to the strong policy at each chunk boundary, and the share of the horizon that it drove in an \
              episode.",

@@ -11,6 +11,8 @@ use aegis_experiments::plan::registration::{Amendment, Lock};
 use aegis_experiments::report::{Instructive, RECORDINGS, Report, plain, report};
 use aegis_experiments::run::ran_under::RanUnder;
 use aegis_files::write_atomically;
+use aegis_probe::fork_file;
+use aegis_probe::forks::{self, EpisodeForks};
 use aegis_recorder::Target;
 use clap::Args;
 use serde_json::json;
@@ -25,6 +27,8 @@ use crate::host::HostArguments;
 pub const SEAL: &str = "episodes.sqlite.sha256";
 /// Beginning of a report's title, before the suite.
 const TITLE: &str = "A backup reflex on";
+/// File in the folder of a store with the forks of its weak episodes; the report has a section on hindsight where it is there.
+const FORKS: &str = "weak.forks.parquet";
 /// File with the figures.
 pub const JSON: &str = "report.json";
 
@@ -150,12 +154,40 @@ impl Made {
     }
 }
 
+/// Reads the forks of the study's weak episodes, where `folder` has them, with the SHA-256 of their values.
+fn forks(folder: &Path, lock: &Lock) -> Result<Option<(Vec<EpisodeForks>, String)>, Failure> {
+    let path = folder.join(FORKS);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let (provenance, forks) = fork_file::read(&path).or_exit(Exit::Input)?;
+    let valid = "the forks at every boundary of this plan's confirmation range, which `aegis collect confirmation --forks` makes";
+    for (field, found, is_valid) in [
+        ("plan_sha256", &provenance.plan_sha256, provenance.plan_sha256 == lock.frozen.plan_sha256),
+        ("range", &provenance.rollouts.range, provenance.rollouts.range == "confirmation"),
+    ] {
+        if !is_valid {
+            let message = format!("{}: {field}: found {found}; valid is {valid}", path.display());
+            return Err(failure(Exit::Input, message));
+        }
+    }
+    if let Some(most) = provenance.boundaries_per_episode {
+        let message = format!("{}: boundaries_per_episode: found {most}; valid is {valid}", path.display());
+        return Err(failure(Exit::Input, message));
+    }
+    let sha256 = forks::digest(&forks);
+    Ok(Some((forks, sha256)))
+}
+
 /// Makes a report from the store in `folder`; writes nothing.
 pub fn make(folder: &Path, plan: &Plan, lock: &Lock) -> Result<Made, Failure> {
     let store = read_store(folder, lock)?;
     let results = store.results().or_exit(Exit::Input)?;
     let read = background::Read::of(plan, lock)?;
-    let found: Report = report(plan, &keys(plan)?, &results, &read.probe.calibration.calibrator)
+    let forks = forks(folder, lock)?;
+    let known = forks.as_ref().map(|(forks, _)| forks.as_slice());
+    let calibrator = &read.probe.calibration.calibrator;
+    let found: Report = report(plan, &keys(plan)?, &results, calibrator, known)
         .map_err(|error| failure(Exit::Input, format!("{}: {error}", store_path(folder).display())))?;
     let interruptions = store.interruptions().or_exit(Exit::Input)?;
     let results_sha256 = store.sha256().or_exit(Exit::Input)?;
@@ -186,6 +218,9 @@ pub fn make(folder: &Path, plan: &Plan, lock: &Lock) -> Result<Made, Failure> {
     }
     provenance
         .push(format!("{} episodes were interrupted by their plant and run again.", interruptions.len()));
+    if let Some((_, sha256)) = &forks {
+        provenance.push(format!("Forks of the weak episodes {sha256}."));
+    }
     let before = judged(folder, plan, lock)?;
     if let Some((found, sha256)) = &before {
         if let Some(unmet) = found.unmet() {
@@ -208,6 +243,9 @@ pub fn make(folder: &Path, plan: &Plan, lock: &Lock) -> Result<Made, Failure> {
         "interruptions": interruptions,
         "report": &found,
     });
+    if let Some((_, sha256)) = &forks {
+        value["forks_sha256"] = json!(sha256);
+    }
     if ran.known > 0 && lock.amendments.iter().any(|amendment| !amendment.changes.is_empty()) {
         value["registration"]["ran_before"] = json!(ran.before);
     }

@@ -173,8 +173,10 @@ fn compare_report(
         ("/report/kill", "Kill criteria"),
         ("/report/killed", "Answer"),
         ("/report/disturbances", "Disturbances"),
+        ("/forks_sha256", "Hindsight"),
+        ("/report/hindsight", "Hindsight"),
     ] {
-        // Only the report of a study with disturbances has a section on them.
+        // Only the report of a study with disturbances, or with forks, has a section on them.
         if [&written, &again].iter().all(|report| report.pointer(section).is_none()) {
             continue;
         }

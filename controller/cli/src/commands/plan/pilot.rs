@@ -66,7 +66,7 @@ pub fn run(arguments: &PilotArguments) -> Result<(), Failure> {
     let outcome = run_arms(keys, &arms, study.workers(), &settled, &open, &progress::follow(&bar));
     bar.finish_and_clear();
     let results: Vec<_> = outcome.or_exit(Exit::Failed)?.into_iter().map(|(result, _)| result).collect();
-    let found = report(&study.plan, keys, &results, &calibrator)
+    let found = report(&study.plan, keys, &results, &calibrator, None)
         .map_err(|error| failure(Exit::Failed, format!("{}: {error}", path.display())))?;
     if arguments.json {
         let outcome = json!({

@@ -2,6 +2,7 @@
 //! Black is replaced by the page's text colour. Elements that differ in colour also differ in shape or filling.
 
 mod contrasts;
+mod hindsight;
 mod intervention_timing;
 mod scores;
 mod tasks;
@@ -17,6 +18,7 @@ use super::ReportError;
 use ticks::{Ticked, whole_ticks};
 
 pub use contrasts::{arms, budgets, discordant, forest};
+pub use hindsight::hindsight;
 pub use intervention_timing::began;
 pub use scores::{auroc, reliability, roc, score_fan};
 pub use tasks::by_task;
