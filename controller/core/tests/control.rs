@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use crate::support::{self, ALARM, Answer, BACKUP, CALM, PERIOD, Rig, parts};
-use aegis_core::Driver;
 use aegis_core::control::{
     ChannelKind, ControllerParts, Diagnostics, Inputs, LimitScope, Mode, NoProposal, ObservationStamp,
     OperatorCommands, Overlap, PlantHealth, Proposal, Reply, StopReason, StrongLoss,
 };
+use aegis_core::trigger::BenefitSettings;
+use aegis_core::{Driver, Rule};
 
 #[test]
 fn an_episode_runs_from_rest_to_rest() {
@@ -35,6 +36,38 @@ fn a_goal_that_holds_ends_the_episode() {
     assert!(cell.tick().send, "commands come to rest");
     cell.run(30);
     assert!(cell.controller.is_at_rest());
+}
+
+#[test]
+fn the_rule_benefit_fires_by_what_a_hold_would_buy_whatever_the_risk() {
+    let rule = Rule::Benefit(BenefitSettings { prices: vec![0.2] });
+    let mut cell = Rig::started(ControllerParts { rule: rule.trigger().unwrap(), ..parts() });
+    cell.weak = ALARM;
+    cell.benefit = Some(0.1);
+    cell.run(8);
+    assert_eq!((cell.controller.mode(), cell.controller.counters().fires), (Mode::Weak, 0));
+    (cell.weak, cell.benefit) = (CALM, Some(0.3));
+    let fire = loop {
+        let output = cell.tick();
+        if output.decision.as_ref().is_some_and(|decision| decision.fired) {
+            break output.decision.unwrap();
+        }
+    };
+    assert_eq!((fire.reading, fire.thresholds.fire, fire.score.risk()), (Some(0.3), 0.2, 0.1));
+    cell.until(Mode::Strong, 3);
+    cell.benefit = Some(0.1);
+    assert!(cell.until(Mode::Weak, 40).decision.unwrap().handed_over, "a hold ends by the same price");
+}
+
+#[test]
+fn a_record_without_a_predicted_benefit_has_no_word_of_it() {
+    let proposal = |benefit| Proposal { width: 1, values: vec![0.5_f32].into(), score: 0.1, benefit };
+    let written = |benefit| serde_json::to_string(&proposal(benefit)).unwrap();
+    assert_eq!(written(None), r#"{"width":1,"values":[0.5],"score":0.1}"#);
+    let again: Proposal<'_> = serde_json::from_str(&written(Some(0.25))).unwrap();
+    assert_eq!(again, proposal(Some(0.25)));
+    let again: Proposal<'_> = serde_json::from_str(&written(None)).unwrap();
+    assert_eq!(again, proposal(None));
 }
 
 #[test]

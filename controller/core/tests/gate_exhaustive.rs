@@ -6,7 +6,7 @@ use std::fmt::Debug;
 
 use aegis_core::gate::BudgetUnit;
 use aegis_core::trigger::{
-    BuiltIn, CostSettings, DisagreementSettings, FunctionalBand, Schedule, TrendSettings,
+    BenefitSettings, BuiltIn, CostSettings, DisagreementSettings, FunctionalBand, Schedule, TrendSettings,
 };
 use aegis_core::{
     Driver, Evidence, Gate, GateLimits, PlattScaling, Readings, Rule, Score, Signal, Thresholds, Trigger,
@@ -68,11 +68,11 @@ fn check<T: Trigger + Clone + PartialEq + Debug>(
     let (mut before, mut calm, mut held, mut strong_steps) = (Driver::Weak, 0, 0, 0);
     let mut totals = Totals { fires: 0, alarms: 0, switches: 0 };
     for (boundary, Given { score, disagreement }) in (0..).zip(given.iter().copied()) {
-        let (step, score) = (boundary * limits.chunk_steps, Score::new(score));
-        let signal =
-            beside.read(&Evidence { boundary, step, driver: before, score, benefit: None, disagreement });
+        // The benefit that is predicted is as high as the risk.
+        let (step, benefit, score) = (boundary * limits.chunk_steps, Some(score), Score::new(score));
+        let signal = beside.read(&Evidence { boundary, step, driver: before, score, benefit, disagreement });
         let mut twin = gate.clone();
-        let readings = Readings { disagreement, ..score.into() };
+        let readings = Readings { score, benefit, disagreement };
         let decision = gate.boundary(step, readings);
         assert_eq!(decision, twin.boundary(step, readings), "equal states decide equally");
         assert_eq!(gate, twin, "and stay equal");
@@ -168,6 +168,7 @@ fn reading_rules() -> Vec<Rule> {
         }),
         Rule::Trend(TrendSettings { window: 2, slope: 0.1, floor: 0.4, hand_back: 0.4, switch_cap: 5 }),
         Rule::Disagreement(DisagreementSettings { fire: 0.6, hand_back: 0.4 }),
+        Rule::Benefit(BenefitSettings { prices: vec![0.95, 0.6] }),
     ]
 }
 
@@ -211,8 +212,11 @@ fn every_rule_that_reads_stays_within_the_limits_between_its_thresholds_too() {
                     (0..)
                         .zip(given)
                         .map(|(boundary, Given { score, disagreement })| {
-                            let readings =
-                                Readings { disagreement: *disagreement, ..Score::new(*score).into() };
+                            let readings = Readings {
+                                score: Score::new(*score),
+                                benefit: Some(*score),
+                                disagreement: *disagreement,
+                            };
                             gate.boundary(boundary * limits.chunk_steps, readings)
                         })
                         .map(|decision| (decision.driver, decision.fired))

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use aegis_core::gate::BudgetUnit;
 use aegis_core::trigger::{
-    CostSettings, DisagreementSettings, DrawError, FunctionalBand, Schedule, TrendSettings,
-    chunk_disagreement, draw_boundaries,
+    BenefitSettings, CostSettings, DisagreementSettings, DrawError, FunctionalBand, Reach, Schedule,
+    TrendSettings, chunk_disagreement, draw_boundaries,
 };
 use aegis_core::{
     Arbiter, Authority, Chunk, Driver, Evidence, Gate, GateLimits, PlattScaling, Rule, Score, Signal,
@@ -192,6 +192,28 @@ fn an_unknown_distance_counts_as_the_largest() {
         refused(Rule::Disagreement(DisagreementSettings { fire: 0.1, hand_back: 0.2 })),
         "trigger.hand_back"
     );
+}
+
+#[test]
+fn a_benefit_is_compared_with_the_price_of_its_boundary_and_an_unknown_one_is_the_largest() {
+    let mut rule = BenefitSettings { prices: vec![0.5, 0.2] };
+    let mut read = |boundary, benefit, score| {
+        let signal = rule.read(&Evidence { benefit, ..at(boundary, score) });
+        (signal.alarm, signal.calm, signal.against.fire)
+    };
+    assert_eq!(read(0, Some(0.3), 0.9), (false, true, 0.5));
+    assert_eq!(read(1, Some(0.3), 0.0), (true, false, 0.2));
+    assert_eq!(read(7, Some(-0.3), 1.0), (false, true, 0.2), "the last price holds for later boundaries");
+    assert_eq!(read(1, Some(0.2), 0.0), (false, false, 0.2), "at its price a hold neither begins nor ends");
+    for (benefit, score) in [(None, 0.0), (Some(f64::NAN), 0.0), (Some(-1.0), f64::NAN)] {
+        assert_eq!(read(1, benefit, score), (true, false, 0.2));
+    }
+    assert!(rule.needs_benefit() && !rule.needs_disagreement());
+    for prices in [vec![], vec![f64::NAN], vec![0.1, -0.1]] {
+        assert_eq!(refused(Rule::Benefit(BenefitSettings { prices })), "trigger.prices");
+    }
+    assert_eq!(Rule::Benefit(BenefitSettings { prices: vec![1.0] }).reach(), Reach::Unreachable);
+    assert_eq!(Rule::Benefit(BenefitSettings { prices: vec![1.0, 0.9] }).reach(), Reach::Reachable);
 }
 
 #[test]

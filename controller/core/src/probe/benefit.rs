@@ -88,3 +88,54 @@ impl BenefitHead {
         Ok(without - with)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Head, Linear, Recurrent};
+    use super::*;
+
+    fn outcome(weight: f64, slope: f64) -> OutcomeHead {
+        let head = Head::Linear(Linear { weights: vec![weight], bias: 0.0 });
+        let probe = Probe { mean: vec![0.0], scale: vec![1.0], head };
+        OutcomeHead { probe, calibration: PlattScaling { slope, intercept: 0.0 } }
+    }
+
+    #[test]
+    fn the_benefit_is_the_failure_that_a_hold_spares() {
+        let head = BenefitHead { without_hold: outcome(1.0, 1.0), with_hold: outcome(1.0, 0.5) };
+        head.validate(1).unwrap();
+        let mut memory = head.memory();
+        let sigmoid = |logit: f64| 1.0 / (1.0 + (-logit).exp());
+        for feature in [-2.0, 0.0, 3.0] {
+            let found = head.benefit(&mut memory, &[feature]).unwrap();
+            assert!(
+                (found - (sigmoid(feature) - sigmoid(feature / 2.0))).abs() < 1e-12,
+                "{feature}: {found}"
+            );
+        }
+        assert!(head.benefit(&mut memory, &[f64::NAN]).unwrap().is_nan());
+        assert!(head.benefit(&mut memory, &[0.0; 2]).is_err());
+    }
+
+    #[test]
+    fn heads_with_a_memory_of_another_width_or_without_a_calibration_are_refused() {
+        let good = BenefitHead { without_hold: outcome(1.0, 1.0), with_hold: outcome(1.0, 1.0) };
+        assert!(good.validate(2).unwrap_err().to_string().contains('2'));
+        let head = Head::Recurrent(Recurrent {
+            input: vec![0.0; 3],
+            recurrent: vec![0.0; 3],
+            gate_bias: vec![0.0; 3],
+            output: vec![0.0],
+            bias: 0.0,
+        });
+        let recurrent = Probe { mean: vec![0.0], scale: vec![1.0], head };
+        for (bad, named) in [
+            (OutcomeHead { probe: recurrent, ..outcome(1.0, 1.0) }, "linear or mlp"),
+            (outcome(1.0, f64::NAN), "calibration"),
+            (outcome(f64::INFINITY, 1.0), "head.weights"),
+        ] {
+            let error = BenefitHead { with_hold: bad, ..good.clone() }.validate(1).unwrap_err().to_string();
+            assert!(error.contains(named), "{error}");
+        }
+    }
+}

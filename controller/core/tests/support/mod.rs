@@ -97,6 +97,8 @@ pub struct Rig {
     pub controller: Controller,
     pub weak: Answer,
     pub strong: Answer,
+    /// Benefit that the weak policy's replies predict.
+    pub benefit: Option<f64>,
     pub observe: bool,
     pub heartbeat: bool,
     pub pictures: u64,
@@ -133,6 +135,7 @@ impl Rig {
             controller: Controller::new(parts).unwrap(),
             weak: CALM,
             strong: BACKUP,
+            benefit: None,
             observe: true,
             heartbeat: true,
             pictures: 0,
@@ -233,9 +236,12 @@ impl Rig {
         }
         let waiting = self.questions[slot].take()?;
         let proposal = match waiting.answer {
-            Answer::Chunk { value, score, .. } => {
-                Ok(Proposal { width: 3, values: Cow::Owned(vec![value; 3 * HORIZON]), score, benefit: None })
-            }
+            Answer::Chunk { value, score, .. } => Ok(Proposal {
+                width: 3,
+                values: Cow::Owned(vec![value; 3 * HORIZON]),
+                score,
+                benefit: self.benefit.filter(|_| slot == 0),
+            }),
             Answer::Fails(reason) => Err(reason),
             Answer::Never => return None,
         };
