@@ -40,6 +40,11 @@ pub enum RuleSettings {
         /// last applies to later ones.
         price: Price,
     },
+    /// Fires where the risk exceeds a threshold of the plan's own.
+    Risk {
+        /// Threshold on the risk, 0 to 1.
+        threshold: f64,
+    },
     /// Fires where the risk exceeds a threshold that was set so that a quantity stays at or below a level.
     RiskControl {
         /// Threshold on the risk, as `aegis forks control` sets it.
@@ -124,6 +129,9 @@ impl RuleSettings {
             Self::Trend { switch_cap } if *switch_cap < 2 => {
                 Err(("switch_cap", format!("found {switch_cap}; valid is 2 or more")))
             }
+            Self::Risk { threshold } if !(0.0..=1.0).contains(threshold) => {
+                Err(("threshold", format!("found {threshold}; valid is 0 to 1, a risk of failure")))
+            }
             Self::RiskControl { threshold, level, delta, .. } => {
                 for (field, value) in [("threshold", threshold), ("level", level), ("delta", delta)] {
                     if !(*value >= 0.0 && *value <= 1.0) {
@@ -207,7 +215,7 @@ impl RuleSettings {
                 fire: calibration.disagreement.unwrap_or(f64::NAN),
                 hand_back: calibration.disagreement_return.unwrap_or(f64::NAN),
             }),
-            Self::RiskControl { threshold, .. } => {
+            Self::Risk { threshold } | Self::RiskControl { threshold, .. } => {
                 Rule::Conformal(Thresholds { fire: *threshold, hand_back: return_threshold.min(*threshold) })
             }
             Self::Benefit { price } => Rule::Benefit(BenefitSettings { prices: price.values().to_vec() }),

@@ -69,7 +69,7 @@ pub fn run(arguments: &PriceArguments) -> Result<(), Failure> {
         rules: vec![
             rule("benefit", format!("price = {price}"), &by_benefit, &[price])?,
             rule("benefit", format!("price = {prices:?}"), &by_benefit, &prices)?,
-            rule("risk at the same duty", format!("above {risk}"), &by_risk, &[risk])?,
+            rule("risk", format!("threshold = {risk}"), &by_risk, &[risk])?,
             rule("conformal", format!("above {threshold}"), &by_risk, &[threshold])?,
         ],
         blind: schedules,
