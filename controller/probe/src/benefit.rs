@@ -1,8 +1,16 @@
 //! Benefit head of a probe file, with the forks on which it was fitted and calibrated.
 
+mod fit;
+mod join;
+
 use aegis_core::BenefitHead;
+use aegis_files::same_digest;
 use serde::{Deserialize, Serialize};
 
+pub use fit::{BenefitError, Part, fit, fits};
+pub use join::{Contradiction, Forked, ForkedBoundary, check_gate};
+
+use crate::file::Data;
 use crate::fit::Candidate;
 
 /// Fitted benefit head and its origin.
@@ -33,4 +41,32 @@ pub struct ForkData {
     pub episodes: usize,
     /// Boundaries with a fork.
     pub forks: usize,
+}
+
+impl FittedBenefit {
+    /// Checks that the statements about the forks do not contradict each other or those about the rollouts of the same episodes.
+    ///
+    /// # Errors
+    /// The first field at fault, with what was found and what is valid.
+    pub fn check(&self, discovery: &Data, calibrated_on: &Data) -> Result<(), Contradiction> {
+        for (name, forks, rollouts) in
+            [("discovery", &self.discovery, discovery), ("calibrated_on", &self.calibrated_on, calibrated_on)]
+        {
+            if forks.episodes != rollouts.episodes {
+                return Err(Contradiction {
+                    field: format!("benefit.{name}.episodes"),
+                    found: forks.episodes.to_string(),
+                    valid: format!("{}, {name}.episodes", rollouts.episodes),
+                });
+            }
+        }
+        if same_digest(&self.discovery.sha256, &self.calibrated_on.sha256) {
+            return Err(Contradiction {
+                field: "benefit.calibrated_on.sha256".into(),
+                found: format!("{}, benefit.discovery.sha256", self.calibrated_on.sha256),
+                valid: "forks that the head was not fitted on, because probabilities calibrated on the fitted ones are too sure".into(),
+            });
+        }
+        Ok(())
+    }
 }

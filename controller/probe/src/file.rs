@@ -7,7 +7,7 @@ use aegis_core::probe::ProbeError;
 use aegis_core::{GateLimits, Heads, Probe};
 use serde::{Deserialize, Serialize};
 
-use crate::benefit::FittedBenefit;
+use crate::benefit::{Contradiction, FittedBenefit};
 use crate::calibration::Calibration;
 use crate::fit::{Candidate, FitSettings, Fitted};
 use crate::foreign::ForeignRecord;
@@ -376,7 +376,10 @@ impl ProbeFile {
             let valid = format!("{counts:?}, calibrated_on.episodes and calibrated_on.lost");
             return wrong("calibration.episodes", format!("{:?}", self.calibration.episodes), valid);
         }
-        Ok(())
+        let Some(benefit) = &self.benefit else { return Ok(()) };
+        benefit
+            .check(fitted, set)
+            .or_else(|Contradiction { field, found, valid }| wrong(&field, found, valid))
     }
 
     /// Returns the probe's statements about its origins; `file` is the file's name for messages.

@@ -143,11 +143,21 @@ pub fn fit(
 ) -> Result<Fitted, ProbeError> {
     let window = settings.window_fraction * f64::from(horizon_steps);
     let trajectories: Vec<Trajectory> = discovery.iter().map(|rollout| trajectory(rollout, window)).collect();
-    // Checked before folds are made, so that the index in an error message is an index into `discovery`.
+    choose(&trajectories, discovery.iter().map(|rollout| rollout.key.start), settings, done)
+}
+
+/// Chooses the penalty by cross-validation over starts, of which each trajectory has one, and fits the head on all trajectories.
+pub(crate) fn choose(
+    trajectories: &[Trajectory],
+    starts: impl Iterator<Item = Start> + Clone,
+    settings: &FitSettings,
+    done: &(dyn Fn() + Sync),
+) -> Result<Fitted, ProbeError> {
+    // Checked before folds are made, so that the index in an error message is an index into `trajectories`.
     let all: Vec<&Trajectory> = trajectories.iter().collect();
     training::check(&all)?;
-    let folds = folds(discovery.iter().map(|rollout| rollout.key.start), settings.folds);
-    let candidates = candidates(&trajectories, &folds, settings, done)?;
+    let folds = folds(starts, settings.folds);
+    let candidates = candidates(trajectories, &folds, settings, done)?;
     let best = candidates
         .iter()
         .min_by(|a, b| a.held_out_loss.total_cmp(&b.held_out_loss).then(b.penalty.total_cmp(&a.penalty)));
@@ -165,7 +175,7 @@ fn trajectory(rollout: &Rollout, window: f64) -> Trajectory {
     Trajectory { features: features.collect(), failed: !rollout.success }
 }
 
-/// Returns the fold of each rollout. The starts of each task are assigned to folds in turn, so that folds share no
+/// Returns the fold of each start. The starts of each task are assigned to folds in turn, so that folds share no
 /// start and every fold has each task that has as many starts as there are folds.
 fn folds(starts: impl Iterator<Item = Start> + Clone, count: usize) -> Vec<usize> {
     let mut by_task: BTreeMap<usize, BTreeSet<Start>> = BTreeMap::new();

@@ -172,7 +172,7 @@ fn standardisation(trajectories: &[&Trajectory], width: usize) -> (Vec<f64>, Vec
 }
 
 /// Significant digits of single precision.
-const SINGLE: usize = 8;
+pub(crate) const SINGLE: usize = 8;
 /// Significant digits of each weight of a head with hundreds of weights: keeps the probe's file near ten kilobytes.
 /// Thresholds are calibrated on the rounded probe, so the rounding does not affect them.
 const WEIGHT: usize = 4;
@@ -188,7 +188,7 @@ fn round(head: &mut Head) {
 
 /// Rounds to `digits` significant decimal digits, few enough for every JSON reader to read the number back exactly.
 /// That also requires a small exponent, so magnitudes below 1e-12 become zero.
-fn rounded(value: f64, digits: usize) -> f64 {
+pub(crate) fn rounded(value: f64, digits: usize) -> f64 {
     if value.abs() < 1e-12 {
         return 0.0;
     }

@@ -217,23 +217,28 @@ pub fn rollouts_of(
         settle_steps: expected.settle_steps.filter(|_| found.settle_steps.is_some()),
         ..expected
     };
-    if found != expected {
-        let written = |provenance: &Provenance| serde_json::to_value(provenance).unwrap_or_default();
-        let (found, expected) = (written(&found), written(&expected));
-        // A field that only one of them has, such as disturbances, differs too.
-        let names = expected.as_object().into_iter().chain(found.as_object()).flat_map(Map::keys);
-        let fields: BTreeSet<&String> = names.filter(|field| found[*field] != expected[*field]).collect();
-        let differ: Vec<String> = fields
-            .into_iter()
-            .map(|field| format!("{field} is {}, the plan's is {}", found[field], expected[field]))
-            .collect();
-        return Err(failure(
-            Exit::Input,
-            format!("{}: these rollouts are of something else: {}", path.display(), differ.join("; ")),
-        ));
+    if let Some(differ) = differences(&found, &expected) {
+        let message = format!("{}: these rollouts are of something else: {differ}", path.display());
+        return Err(failure(Exit::Input, message));
     }
     let origin = found.origin(&rollouts);
     Ok((rollouts, origin))
+}
+
+/// Returns the fields in which a provenance differs from the plan's, with both values; `None` where they are equal.
+pub fn differences(found: &Provenance, expected: &Provenance) -> Option<String> {
+    if found == expected {
+        return None;
+    }
+    let written = |provenance: &Provenance| serde_json::to_value(provenance).unwrap_or_default();
+    let (found, expected) = (written(found), written(expected));
+    // A field that only one of them has, such as disturbances, differs too.
+    let names = expected.as_object().into_iter().chain(found.as_object()).flat_map(Map::keys);
+    let fields: BTreeSet<&String> = names.filter(|field| found[*field] != expected[*field]).collect();
+    let differ = fields
+        .into_iter()
+        .map(|field| format!("{field} is {}, the plan's is {}", found[field], expected[field]));
+    Some(differ.collect::<Vec<_>>().join("; "))
 }
 
 /// Returns, by name, everything besides an episode's key that determines the episode's result. [`Collection::open`] refuses
@@ -284,7 +289,7 @@ fn card_digest(path: &Path) -> Result<String, Failure> {
     Ok(aegis_files::sha256_of(content.as_bytes()))
 }
 
-fn provenance(study: &Study, range: &str) -> Result<Provenance, Failure> {
+pub fn provenance(study: &Study, range: &str) -> Result<Provenance, Failure> {
     let (weak, spec) = study.watched()?;
     let strong = ModelCard::load(&study.plan.models.strong).or_exit(Exit::Input)?;
     Ok(Provenance {

@@ -6,6 +6,7 @@ mod fitting;
 mod foreign_eval;
 mod foreign_fit;
 mod foreign_settings;
+mod forked;
 mod sealed;
 mod summary;
 
@@ -29,6 +30,7 @@ use crate::study_loader::{Study, StudyArguments, share};
 use fitting::Source;
 use foreign_eval::ForeignEvalArguments;
 use foreign_fit::ForeignFitArguments;
+use forked::ForkFitArguments;
 use sealed::check_sealed;
 use summary::print;
 
@@ -48,7 +50,9 @@ pub enum ProbeVerb {
 #[command(
     after_help = "Examples:\n  aegis probe fit\n  aegis collect discovery && aegis collect calibration\n  \
                         aegis probe fit --discovery runs/discovery.parquet --calibration runs/calibration.parquet \
-                        --head recurrent --out runs/recurrent.json\n  aegis probe fit --rollouts mine.npz --horizon 280 \
+                        --head recurrent --out runs/recurrent.json\n  aegis probe fit --discovery runs/discovery.parquet \
+                        --calibration runs/calibration.parquet --forks runs/discovery.forks.parquet \
+                        --calibration-forks runs/calibration.forks.parquet\n  aegis probe fit --rollouts mine.npz --horizon 280 \
                         --chunk-steps 10 --out probe.json"
 )]
 pub struct FitArguments {
@@ -66,6 +70,8 @@ pub struct FitArguments {
     /// The probe file to write; that of the plan when left out
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    forks: ForkFitArguments,
     #[command(flatten)]
     foreign: ForeignFitArguments,
 }
@@ -122,11 +128,11 @@ fn fit_probe(arguments: &FitArguments) -> Result<(), Failure> {
     }
     let study = Study::open(&arguments.study)?;
     let out = arguments.out.as_ref().unwrap_or(&study.plan.models.probe);
-    let given = [&arguments.discovery, &arguments.calibration];
+    let [forks, calibration_forks] = arguments.forks.files();
+    let given = [arguments.discovery.as_deref(), arguments.calibration.as_deref(), forks, calibration_forks];
     // The plan's probe is no input: the new probe may replace it.
     let [plan, weak, strong, _] = study.inputs();
-    let inputs: Vec<&Path> =
-        [plan, weak, strong].into_iter().chain(given.into_iter().flatten().map(PathBuf::as_path)).collect();
+    let inputs: Vec<&Path> = [plan, weak, strong].into_iter().chain(given.into_iter().flatten()).collect();
     check_place("--out", out, Written::Json("schema"), &inputs)?;
     check_sealed(&study.path, out)?;
     let (card, spec) = study.watched()?;
@@ -140,16 +146,23 @@ fn fit_probe(arguments: &FitArguments) -> Result<(), Failure> {
     learned.warn_of_constants();
     let mut settings = study.plan.fit.clone();
     settings.head = arguments.head.unwrap_or(settings.head);
+    // Read and checked before the risk head is fitted, which takes minutes for some kinds.
+    let forks = arguments.forks.read(&study, &settings)?;
+    let joined = forks.as_ref().map(|forks| forks.join(&discovery, &calibration)).transpose()?;
     let bar = progress::bar("fits", fits(&settings));
     let fitted = fit(&discovery, &settings, study.plan.gate.horizon_steps, &|| bar.inc());
     bar.finish_and_clear();
     let fitted = fitted.map_err(|error| learned.unfit(&error))?;
     let thresholds = calibrate(&fitted.probe, &calibration, &study.plan.gate, &settings);
     let thresholds = thresholds.map_err(|error| held.uncalibrated(&error))?;
+    let benefit = forks.as_ref().zip(joined.as_ref()).map(|(forks, joined)| forks.fit(joined)).transpose()?;
     let belongs = (card.model_sha256(), spec.tensor);
     let data = (Data::from(&discovery, from), Data::from(&calibration, set_on));
     let mut file = ProbeFile::new(belongs, data, settings, fitted, thresholds);
     file.chunk_steps = (chunk != steps as usize).then_some(steps);
+    if let Some(benefit) = benefit {
+        file = file.with_benefit(benefit);
+    }
     check_ranges(
         (&study.path, &study.plan),
         &study.world,

@@ -1,5 +1,6 @@
 //! Prints a probe: what it reads, its thresholds, and which rollouts they come from.
 
+use aegis_probe::benefit::{FittedBenefit, ForkData};
 use aegis_probe::file::ProbeFile;
 
 use crate::exit::say;
@@ -31,5 +32,21 @@ pub fn print(file: &ProbeFile) {
             format!("initial states {} of {}", origin.starts, origin.suite)
         });
         say!("  {name:<17}{} episodes, weak lost {}; {from}", data.episodes, data.lost);
+    }
+    if let Some(benefit) = &file.benefit {
+        print_benefit(benefit);
+    }
+}
+
+/// Prints a benefit head.
+fn print_benefit(benefit: &FittedBenefit) {
+    let [without, with] = benefit.penalties;
+    let kind = benefit.head.without_hold.probe.kind();
+    say!("  benefit head     {kind}, of a hold of {} control steps", benefit.hold_steps);
+    say!("  its penalties    {without} without a hold, {with} with one");
+    for (name, ForkData { episodes, forks, .. }) in
+        [("its discovery", &benefit.discovery), ("its calibration", &benefit.calibrated_on)]
+    {
+        say!("  {name:<17}{forks} forks of {episodes} episodes");
     }
 }
