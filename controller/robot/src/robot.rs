@@ -240,7 +240,13 @@ impl Robot {
             (Probe::blank(width).into(), Rule::Never {})
         } else {
             let digest = sha256(&file.models.probe).map_err(|error| {
-                failure(Exit::Input, format!("{}: cannot read: {error}", file.models.probe.display()))
+                failure(
+                    Exit::Input,
+                    format!(
+                        "{}: cannot read: {error}; valid is a probe file, which `aegis collect --robot` and `aegis probe fit` make",
+                        file.models.probe.display()
+                    ),
+                )
             })?;
             let probe = probe(&file.models)?;
             digests.insert("probe".into(), digest);

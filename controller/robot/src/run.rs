@@ -223,7 +223,9 @@ impl<'a> Run<'a> {
     /// # Errors
     /// A summary that cannot be encoded. Files that cannot be written are in the verdict.
     pub fn end(mut self, outcome: Result<End, Failure>) -> Result<Ended, Failure> {
-        if !matches!(outcome, Ok(End::Done | End::Stopped(_))) {
+        // Where the first episode never began, nothing was sent that a stop could bring to rest, and the error says why.
+        let never_began = outcome.is_err() && self.robot_session.control.episode() == 0;
+        if !never_began && !matches!(outcome, Ok(End::Done | End::Stopped(_))) {
             self.robot_session.wishes.stop();
             let begin = Instant::now();
             let resting = |robot_session: &RobotSession| {

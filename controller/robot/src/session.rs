@@ -31,6 +31,7 @@ use crate::served_policy::{SetupError, open_policy};
 use crate::teleop_inbox::TeleopInbox;
 use crate::worker::Worker;
 use aegis_failure::{Exit, Failure, OrExit, failure};
+use tracing::info;
 
 /// Longest wait for both policies to warm up.
 const WARM_UP: Duration = Duration::from_secs(60);
@@ -42,6 +43,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 const FIRST_OBSERVATION: Duration = Duration::from_secs(3);
 /// Longest wait for a first frame of each camera after a reset; a simulator loads its scene into OpenGL meanwhile.
 const FIRST_FRAMES: Duration = Duration::from_secs(30);
+/// Part of that wait after which it is told.
+const TELL_OF_FRAMES: Duration = Duration::from_secs(2);
 /// Interval at which the estimate of the plant's clock is polled.
 const POLL_CLOCK: Duration = Duration::from_millis(5);
 
@@ -351,13 +354,13 @@ impl RobotSession {
         if let Some((camera, offered)) = unannounced(&self.cameras, &observation.schema) {
             let offered = if offered.is_empty() { "none".into() } else { offered.join(", ") };
             let reason = format!(
-                "control.cameras: found {camera:?}; the plant announces {offered}: serve it with that camera (`aegis sim serve` \
-                 needs --pictures)"
+                "control.cameras: found {camera:?}; the plant announces {offered}: valid is one of these names, here and in the \
+                 model's card, or serve the plant with that camera (`aegis sim serve` needs --pictures)"
             );
             return Err(failure(Exit::Input, reason));
         }
         self.listener.begin(episode, plant.stamp_ns(), observation);
-        let begin = Instant::now();
+        let (begin, mut is_said) = (Instant::now(), false);
         while !self.inference_workers.iter().all(|thinker| thinker.is_ready(episode)) {
             if self.is_told_to_end() {
                 return Err(failure(Exit::Failed, "told to end before both policies had warmed up"));
@@ -373,14 +376,20 @@ impl RobotSession {
                 );
                 return Err(failure(Exit::Failed, reason));
             }
-            if begin.elapsed() > FIRST_FRAMES
+            if begin.elapsed() > TELL_OF_FRAMES
                 && let Some(missing) = self.listener.missing_frames()
             {
                 let wait = FIRST_FRAMES.as_secs();
-                let reason = format!(
-                    "expected a frame of each camera that a policy may read within {wait} s of the reset: {missing}"
-                );
-                return Err(failure(Exit::Failed, reason));
+                if begin.elapsed() > FIRST_FRAMES {
+                    let reason = format!(
+                        "expected a frame of each camera that a policy may read within {wait} s of the reset: {missing}; the \
+                         output of the plant's server may say why it sends none"
+                    );
+                    return Err(failure(Exit::Failed, reason));
+                }
+                if !std::mem::replace(&mut is_said, true) {
+                    info!("waiting for frames, up to {wait} s after the reset: {missing}");
+                }
             }
             if begin.elapsed() > WARM_UP || !self.thinks() {
                 return Err(failure(Exit::Failed, "a policy does not come to its first inference"));

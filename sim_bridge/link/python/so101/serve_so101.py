@@ -11,6 +11,7 @@ is the maker's own too: the block was at least 3 cm above the table earlier, lie
 """
 
 import argparse
+import os
 import queue
 import sys
 import time
@@ -75,6 +76,7 @@ class So101(Plant):
             # The maker's shadow map and eight samples a pixel take a processor 0.9 s for two pictures; without them it is 0.08 s.
             quality = self.env.model.vis.quality
             quality.shadowsize, quality.offsamples = 512, 0
+            check_drawing(self.env.model)
 
     def reset(self, task: int, initial_state: int) -> dict:
         if task:
@@ -176,6 +178,33 @@ class So101(Plant):
         mujoco.mj_forward(self.env.model, data)
         views = self.cameras.items()
         return [{"camera": name, "rgb": self.draw(renderer, data, view), "taken_ns": taken_ns} for name, view in views]
+
+
+def check_drawing(model: mujoco.MjModel) -> None:
+    """Draws once, so that a machine without OpenGL is known before the server serves.
+
+    In a process of its own: a drawing context belongs to the thread that made it, and MuJoCo's own failure at making one leaves this
+    process without a second try.
+    """
+    def draw() -> None:
+        renderer = mujoco.Renderer(model, 16, 16)
+        renderer.update_scene(mujoco.MjData(model))
+        renderer.render()
+
+    child = os.fork()
+    if child == 0:
+        try:
+            draw()
+        except BaseException as error:
+            print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+            os._exit(1)
+        os._exit(0)
+    if os.waitpid(child, 0)[1]:
+        backend = os.environ.get("MUJOCO_GL", "not set")
+        sys.exit(
+            f"--cameras: cannot draw: MUJOCO_GL is {backend}; valid is MUJOCO_GL=egl, with a GPU's driver or Debian's libegl1 "
+            "libegl-mesa0 libgl1-mesa-dri, or MUJOCO_GL=osmesa with libosmesa6"
+        )
 
 
 def looking_down() -> mujoco.MjvCamera:
