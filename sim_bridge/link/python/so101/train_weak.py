@@ -2,10 +2,12 @@
 
     python train_weak.py --out DIR
     python train_weak.py --out DIR --judge 200    # also runs both policies, from starts that training has not seen
+    MUJOCO_GL=egl python train_weak.py --out DIR --cameras    # a policy that also reads the pictures of both cameras
 
 The maker's scripted controller gives 40 demonstrations, from initial states 0 to 39. A network of two hidden layers learns from them to
 propose five actions at a time: mean squared error, Adam, fixed seeds, numpy alone. From so few demonstrations it misses the block
-in many episodes, and drifts off what it has seen.
+in many episodes, and drifts off what it has seen. With `--cameras` it reads, besides, both pictures averaged to 8 x 8 pixels; they make
+it no better, and are there to drive a policy through the cameras of a robot.
 """
 
 import argparse
@@ -17,7 +19,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from serve_so101 import So101
+from serve_so101 import PICTURE, So101
 from serve_strong import HORIZON, Controller
 
 SUITE = "so101_pick_place"  # Name of the suite in plans; the card states the starts of training by it.
@@ -34,14 +36,23 @@ TERMS = [
     ("goal_position", "object/block/position"),
     ("gripper_command", None),
 ]
+CAMERAS = ("front", "top")
+POOL = 16  # Pixels of a picture's height and width that are averaged to one.
 # The network's outputs are in -1 to 1; the gripper's command is in 0 to 1.
 SCALE, OFFSET = np.array([1.0, 1.0, 1.0, 0.5]), np.array([0.0, 0.0, 0.0, 0.5])
 
 
-def encoded(values: dict) -> np.ndarray:
-    """Returns what the network reads of an observation, float32."""
+def encoded(values: dict, frames: list) -> np.ndarray:
+    """Returns what the network reads of an observation and its pictures, float32."""
     parts = [np.asarray(values[name]) - (values[other] if other else 0.0) for name, other in TERMS]
-    return np.concatenate(parts).astype(np.float32)
+    return np.concatenate([*parts, *(pooled(frame["rgb"]) for frame in frames)]).astype(np.float32)
+
+
+def pooled(rgb: bytes) -> np.ndarray:
+    """Returns a picture averaged over squares of `POOL` pixels, 0 to 1, flat `[3, rows, columns]`, as the graph does it."""
+    picture = np.frombuffer(rgb, np.uint8).reshape(PICTURE, PICTURE, 3) / 255.0
+    cells = PICTURE // POOL
+    return picture.reshape(cells, POOL, cells, POOL, 3).mean((1, 3)).transpose(2, 0, 1).ravel()
 
 
 def scripted(values: dict) -> np.ndarray:
@@ -56,7 +67,7 @@ def demonstrated(plant: So101) -> tuple[np.ndarray, np.ndarray]:
     for start in DEMONSTRATIONS:
         values, done, actions = plant.reset(0, start)["values"], False, []
         while not done and len(actions) < STEPS:
-            inputs.append(encoded(values))
+            inputs.append(encoded(values, plant.frames()))
             actions.append((scripted(values) - OFFSET) / SCALE)
             observation, done = plant.step(actions[-1] * SCALE + OFFSET)
             values = observation["values"]
@@ -107,11 +118,28 @@ def slopes(weights: list, states: np.ndarray, chunks: np.ndarray) -> list:
     return out
 
 
-def written(out: Path, mean: np.ndarray, deviation: np.ndarray, weights: list) -> None:
+def pooling(cameras: tuple) -> list:
+    """Returns the nodes that average each camera's picture and put the pictures behind the state."""
+    nodes = []
+    for name in cameras:
+        nodes += [
+            helper.make_node("Cast", [name], [f"{name}_float"], to=TensorProto.FLOAT),
+            helper.make_node("Mul", [f"{name}_float", "unit"], [f"{name}_unit"]),
+            helper.make_node("Transpose", [f"{name}_unit"], [f"{name}_chw"], perm=[0, 3, 1, 2]),
+            helper.make_node("AveragePool", [f"{name}_chw"], [f"{name}_cells"], kernel_shape=[POOL, POOL], strides=[POOL, POOL]),
+            helper.make_node("Flatten", [f"{name}_cells"], [f"{name}_flat"]),
+        ]
+    return [*nodes, helper.make_node("Concat", ["state", *(f"{name}_flat" for name in cameras)], ["read"], axis=1)]
+
+
+def written(out: Path, mean: np.ndarray, deviation: np.ndarray, weights: list, cameras: tuple) -> None:
     """Writes the network, with normalisation and the actions' scale in it, and its card."""
     constants = {"mean": mean, "deviation": deviation, "scale": SCALE, "offset": OFFSET}
     constants |= {f"w{layer}": weights[2 * layer] for layer in range(3)} | {f"b{layer}": weights[2 * layer + 1] for layer in range(3)}
-    nodes = [helper.make_node("Sub", ["state", "mean"], ["centred"]), helper.make_node("Div", ["centred", "deviation"], ["h0"])]
+    read = "read" if cameras else "state"
+    nodes = [helper.make_node("Sub", [read, "mean"], ["centred"]), helper.make_node("Div", ["centred", "deviation"], ["h0"])]
+    if cameras:
+        nodes, constants["unit"] = pooling(cameras) + nodes, np.array([1 / 255])
     for layer in range(3):
         nodes.append(helper.make_node("Gemm", [f"h{layer}", f"w{layer}", f"b{layer}"], [f"a{layer}"]))
         nodes.append(helper.make_node("Tanh", [f"a{layer}"], ["hidden" if layer == 1 else f"h{layer + 1}"]))
@@ -126,8 +154,10 @@ def written(out: Path, mean: np.ndarray, deviation: np.ndarray, weights: list) -
     initial = [numpy_helper.from_array(np.float32(value), name) for name, value in constants.items()]
     initial.append(numpy_helper.from_array(shape, "shape"))
     sized = lambda name, *sizes: helper.make_tensor_value_info(name, TensorProto.FLOAT, sizes)  # noqa: E731
+    pictures = [helper.make_tensor_value_info(name, TensorProto.UINT8, [1, PICTURE, PICTURE, 3]) for name in cameras]
+    state = sized("state", 1, len(mean) - len(cameras) * 3 * (PICTURE // POOL) ** 2)
     outputs = [sized("actions", 1, HORIZON, len(SCALE)), sized("hidden", 1, HIDDEN)]
-    graph = helper.make_graph(nodes, "weak", [sized("state", 1, len(mean))], outputs, initial)
+    graph = helper.make_graph(nodes, "weak", [state, *pictures], outputs, initial)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     onnx.checker.check_model(model)
     data = model.SerializeToString(deterministic=True)
@@ -137,10 +167,14 @@ def written(out: Path, mean: np.ndarray, deviation: np.ndarray, weights: list) -
     digest = hashlib.sha256(b"aegis-starts-v1" + starts).hexdigest()
     relative = lambda other: f', relative_to = "{other}"' if other else ""  # noqa: E731
     terms = "".join(f'    {{ feature = "{name}"{relative(other)} }},\n' for name, other in TERMS)
+    images = "".join(
+        f'[[inputs]]\ntensor = "{name}"\nkind = "image"\ncamera = "{name}"\nheight = {PICTURE}\nwidth = {PICTURE}\nlayout = "hwc"\n\n'
+        for name in cameras
+    )
     (out / "weak.toml").write_text(
         f'# Written by train_weak.py.\nfile = "weak.onnx"\nsha256 = "{hashlib.sha256(data).hexdigest()}"\n\n'
         f'[[inputs]]\ntensor = "state"\nkind = "vector"\nterms = [\n{terms}]\n\n'
-        f'[chunk]\ntensor = "actions"\nhorizon = {HORIZON}\nwidth = {len(SCALE)}\n'
+        f'{images}[chunk]\ntensor = "actions"\nhorizon = {HORIZON}\nwidth = {len(SCALE)}\n'
         'names = ["delta_x", "delta_y", "delta_z", "gripper"]\n\n'
         f'[activation]\ntensor = "hidden"\ntokens = 1\nwidth = {HIDDEN}\n\n'
         f'[[training.data]]\nfile = "demonstrations"\norigin.suite = "{SUITE}"\norigin.master_seed = 0\n'
@@ -150,12 +184,12 @@ def written(out: Path, mean: np.ndarray, deviation: np.ndarray, weights: list) -
 
 
 def wins(plant: So101, count: int, chunk) -> int:
-    """Returns in how many of `count` fresh episodes the goal is met; `chunk` gives the next actions for an observation's values."""
+    """Returns in how many of `count` fresh episodes the goal is met; `chunk` gives the next actions for an observation's values and pictures."""
     won = 0
     for start in range(FRESH, FRESH + count):
         values, done, steps = plant.reset(0, start)["values"], False, 0
         while not done and steps < STEPS:
-            for action in chunk(values):
+            for action in chunk(values, plant.frames()):
                 observation, done = plant.step(action)
                 values, steps = observation["values"], steps + 1
                 if done or steps == STEPS:
@@ -168,16 +202,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder of the model and its card")
     parser.add_argument("--judge", type=int, default=0, metavar="N", help="episodes that both policies run from fresh starts")
+    parser.add_argument("--cameras", action="store_true", help="read pictures too; they need OpenGL (MUJOCO_GL=egl)")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
-    plant = So101()
+    plant = So101(given.cameras)
     mean, deviation, weights = trained(*demonstrated(plant))
-    written(given.out, mean, deviation, weights)
+    written(given.out, mean, deviation, weights, CAMERAS if given.cameras else ())
     print(f"{given.out / 'weak.onnx'} and its card {given.out / 'weak.toml'}")
     if given.judge:
-        weak = lambda values: layers(weights, (encoded(values) - mean) / deviation)[-1].reshape(HORIZON, -1) * SCALE + OFFSET  # noqa: E731
+        weak = lambda *seen: layers(weights, (encoded(*seen) - mean) / deviation)[-1].reshape(HORIZON, -1) * SCALE + OFFSET  # noqa: E731
         print(f"weak won {wins(plant, given.judge, weak)} of {given.judge} episodes")
-        print(f"the script won {wins(plant, given.judge, lambda values: [scripted(values)])} of {given.judge} episodes")
+        print(f"the script won {wins(plant, given.judge, lambda values, _: [scripted(values)])} of {given.judge} episodes")
 
 
 if __name__ == "__main__":
