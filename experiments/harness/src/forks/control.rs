@@ -29,7 +29,7 @@ const THRESHOLDS: u32 = 500;
 /// Returns the loosest threshold that is shown to keep the control; `None` where none is: then the gate must never fire. A gate fires where
 /// its reading, a risk or a benefit, lies above the threshold.
 pub fn threshold(episodes: &[PricedEpisode], control: &Control, horizon_steps: u32) -> Option<f64> {
-    let candidates = (0..THRESHOLDS).map(|place| 1.0 - f64::from(place) / f64::from(THRESHOLDS));
+    let candidates = (1..=THRESHOLDS).rev().map(|place| f64::from(place) / f64::from(THRESHOLDS));
     let shown = |candidate: &f64| p_value(episodes, *candidate, control, horizon_steps) <= control.delta;
     candidates.take_while(shown).last()
 }
