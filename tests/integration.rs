@@ -2,6 +2,7 @@
 //! linked.
 
 mod bad_input;
+mod benefit;
 mod bridge;
 mod cameras;
 mod collect_robot;

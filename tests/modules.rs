@@ -10,13 +10,16 @@ use std::path::{Path, PathBuf};
 
 /// Folders and files whose code may neither read a clock nor do any I/O. `bootstrap.rs` of the statistics starts threads, whose
 /// number changes no result.
-const PURE: [&str; 42] = [
+const PURE: [&str; 45] = [
     "controller/core/src",
     "controller/dataset/src/episode_plan.rs",
     "controller/dataset/src/features.rs",
     "controller/dataset/src/statistics.rs",
+    "controller/probe/src/benefit",
+    "controller/probe/src/benefit.rs",
     "controller/probe/src/conformal.rs",
     "controller/probe/src/forks.rs",
+    "controller/probe/src/hold_out.rs",
     "controller/watchdog/src/judge.rs",
     "controller/watchdog/src/trip.rs",
     "experiments/statistics/src",

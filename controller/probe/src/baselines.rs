@@ -4,6 +4,7 @@
 use crate::training::{FitOptions, Trajectory, fit};
 use aegis_core::Chunk;
 use aegis_core::probe::{Probe, ProbeError};
+use serde::Serialize;
 
 use crate::calibration::{CalibrationError, Scored, mean_before};
 use crate::rollout::{Boundary, Rollout};
@@ -24,6 +25,15 @@ pub enum Baseline {
     Disagreement,
     /// First four baselines together.
     Together,
+}
+
+/// A baseline that rollouts do not determine.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct UnknownBaseline {
+    /// Name of the baseline.
+    pub baseline: &'static str,
+    /// What is missing.
+    pub reason: &'static str,
 }
 
 impl Baseline {
@@ -106,7 +116,8 @@ fn magnitude(chunk: &Chunk, motion: &[bool]) -> f64 {
     root_mean_square(actions.flat_map(|action| moving(action, motion)).map(f64::from))
 }
 
-fn seam(before: &Boundary, after: &Boundary, motion: &[bool]) -> f64 {
+/// Returns the distance between the last motion of one boundary's weak chunk and the first of the next one's.
+pub(crate) fn seam(before: &Boundary, after: &Boundary, motion: &[bool]) -> f64 {
     let last = weak(before).and_then(|chunk| chunk.action(chunk.horizon() - 1)).unwrap_or(&[]);
     let first = weak(after).and_then(|chunk| chunk.action(0)).unwrap_or(&[]);
     root_mean_square(moving(last, motion).zip(moving(first, motion)).map(|(a, b)| f64::from(a - b)))

@@ -1,5 +1,6 @@
-//! Benefit head of a probe file, with the forks on which it was fitted and calibrated.
+//! Benefit head: fit and calibration on forks, evaluation on forks of other episodes, and its form in a probe file.
 
+mod evaluate;
 mod fit;
 mod join;
 
@@ -7,10 +8,14 @@ use aegis_core::BenefitHead;
 use aegis_files::same_digest;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use evaluate::defined;
+pub use evaluate::{
+    BenefitEvaluation, BenefitReliability, BenefitTenth, OneHold, OneHoldMeasure, RankingMeasure, evaluate,
+};
+pub(crate) use fit::examples;
 pub use fit::{BenefitError, Part, fit, fits};
 pub use join::{Contradiction, Forked, ForkedBoundary, check_gate};
 
-use crate::file::Data;
 use crate::fit::Candidate;
 
 /// Fitted benefit head and its origin.
@@ -44,19 +49,18 @@ pub struct ForkData {
 }
 
 impl FittedBenefit {
-    /// Checks that the statements about the forks do not contradict each other or those about the rollouts of the same episodes.
+    /// Checks that the statements about the forks do not contradict each other, or the numbers of rollouts of discovery and calibration.
     ///
     /// # Errors
     /// The first field at fault, with what was found and what is valid.
-    pub fn check(&self, discovery: &Data, calibrated_on: &Data) -> Result<(), Contradiction> {
-        for (name, forks, rollouts) in
-            [("discovery", &self.discovery, discovery), ("calibrated_on", &self.calibrated_on, calibrated_on)]
-        {
-            if forks.episodes != rollouts.episodes {
+    pub fn check(&self, rollouts: [usize; 2]) -> Result<(), Contradiction> {
+        let sets = [("discovery", &self.discovery), ("calibrated_on", &self.calibrated_on)];
+        for ((name, forks), episodes) in sets.into_iter().zip(rollouts) {
+            if forks.episodes != episodes {
                 return Err(Contradiction {
                     field: format!("benefit.{name}.episodes"),
                     found: forks.episodes.to_string(),
-                    valid: format!("{}, {name}.episodes", rollouts.episodes),
+                    valid: format!("{episodes}, {name}.episodes"),
                 });
             }
         }

@@ -1,6 +1,8 @@
 //! Evaluation of a probe on rollouts that neither its fit nor its thresholds have seen. All figures are computed from
 //! stored rollouts; intervals resample whole starts, never single boundaries.
 
+mod error;
+
 use std::collections::BTreeMap;
 
 use aegis_core::platt::PlattScaling;
@@ -12,9 +14,13 @@ use aegis_statistics::{
 };
 use serde::Serialize;
 
-use crate::baselines::{Baseline, early_scores};
+pub use error::EvaluationError;
+
+use crate::baselines::{Baseline, UnknownBaseline, early_scores};
+use crate::benefit::BenefitEvaluation;
 use crate::calibration::{CalibrationError, Scored};
 use crate::file::{Data, ProbeFile};
+use crate::hold_out::HoldOut;
 use crate::rollout::{Rollout, has_chunks};
 use crate::rules::{RuleSettings, first_fire};
 
@@ -47,6 +53,12 @@ pub struct Evaluation {
     /// Rules that cannot run with the thresholds of this calibration.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unusable: Vec<UnusableRule>,
+    /// Figures on forks of the same episodes; `None` without forks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub benefit: Option<BenefitEvaluation>,
+    /// Figures on tasks that a fit has not seen; `None` where they were not asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold_out: Option<HoldOut>,
 }
 
 /// A rule that cannot run with the thresholds of a calibration.
@@ -56,15 +68,6 @@ pub struct UnusableRule {
     pub rule: &'static str,
     /// The setting, what was found and what is valid.
     pub reason: String,
-}
-
-/// A baseline that rollouts do not determine.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct UnknownBaseline {
-    /// Name of the baseline.
-    pub baseline: &'static str,
-    /// What is missing.
-    pub reason: &'static str,
 }
 
 /// Early-window AUROC of one score.
@@ -146,20 +149,6 @@ pub struct RuleMeasure {
     pub median_step: Option<f64>,
 }
 
-/// Error of an evaluation.
-#[derive(Debug, thiserror::Error)]
-pub enum EvaluationError {
-    /// The probe or a baseline cannot read the rollouts.
-    #[error(transparent)]
-    Calibration(#[from] CalibrationError),
-    /// The rollouts do not determine a figure: there are none, or all have the same outcome.
-    #[error("evaluation: {0}")]
-    Statistics(#[from] StatisticsError),
-    /// A rule's settings are invalid.
-    #[error(transparent)]
-    Gate(#[from] GateError),
-}
-
 /// Data on which baselines are fitted.
 #[derive(Clone, Copy, Debug)]
 pub struct Discovery<'a> {
@@ -224,6 +213,8 @@ pub fn evaluate(
         coverage: coverage(&rules, file.settings.alpha),
         rules,
         unusable,
+        benefit: None,
+        hold_out: None,
     })
 }
 

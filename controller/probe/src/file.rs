@@ -378,7 +378,7 @@ impl ProbeFile {
         }
         let Some(benefit) = &self.benefit else { return Ok(()) };
         benefit
-            .check(fitted, set)
+            .check([fitted.episodes, set.episodes])
             .or_else(|Contradiction { field, found, valid }| wrong(&field, found, valid))
     }
 

@@ -169,7 +169,7 @@ pub(crate) fn choose(
 
 /// Returns the part of a rollout that a fit reads: its boundaries before control step `window`, and always the first
 /// one.
-fn trajectory(rollout: &Rollout, window: f64) -> Trajectory {
+pub(crate) fn trajectory(rollout: &Rollout, window: f64) -> Trajectory {
     let within = |boundary: &&Boundary| boundary.step == 0 || f64::from(boundary.step) < window;
     let features = rollout.boundaries.iter().filter(within).map(|boundary| boundary.features.clone());
     Trajectory { features: features.collect(), failed: !rollout.success }

@@ -22,6 +22,7 @@ pub mod fit;
 pub mod foreign;
 pub mod fork_file;
 pub mod forks;
+pub mod hold_out;
 mod models;
 pub mod origin;
 pub mod origin_file;

@@ -1,6 +1,7 @@
 //! All integration tests of the probe crate, in one program.
 
 mod benefit;
+mod benefit_evaluation;
 mod conformal;
 mod foreign_activations;
 mod foreign_file;

@@ -41,7 +41,7 @@ pub struct ShowArguments {
 }
 
 /// Parses a share above 0 and at most 1.
-fn duty(text: &str) -> Result<f64, String> {
+pub fn duty(text: &str) -> Result<f64, String> {
     let found = text.parse().ok().filter(|duty: &f64| *duty > 0.0 && *duty <= 1.0);
     found.ok_or_else(|| "valid is a number above 0 and at most 1".to_owned())
 }

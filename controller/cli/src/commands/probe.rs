@@ -1,6 +1,7 @@
 //! `aegis probe`: fits the head and sets its thresholds, judges a probe on fresh rollouts, or shows a fitted probe.
 //! Discovery, calibration and evaluation each have a range of their own.
 
+mod benefit_view;
 mod eval_view;
 mod fitting;
 mod foreign_eval;
@@ -30,7 +31,7 @@ use crate::study_loader::{Study, StudyArguments, share};
 use fitting::Source;
 use foreign_eval::ForeignEvalArguments;
 use foreign_fit::ForeignFitArguments;
-use forked::ForkFitArguments;
+use forked::{ForkEvalArguments, ForkFitArguments};
 use sealed::check_sealed;
 use summary::print;
 
@@ -80,8 +81,9 @@ pub struct FitArguments {
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  aegis probe eval\n  aegis probe eval --discovery runs/discovery.parquet \
-                        --episodes runs/confirmation.parquet --json --out runs/probe\n  aegis probe eval --rollouts fresh.npz \
-                        --probe probe.json"
+                        --episodes runs/confirmation.parquet --json --out runs/probe\n  aegis probe eval --range tuning \
+                        --episodes runs/tuning.parquet --forks runs/tuning.forks.parquet\n  aegis probe eval --hold-out-tasks 2\n  \
+                        aegis probe eval --rollouts fresh.npz --probe probe.json"
 )]
 pub struct EvalArguments {
     #[command(flatten)]
@@ -104,6 +106,8 @@ pub struct EvalArguments {
     /// Print JSON instead of tables
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    forks: ForkEvalArguments,
     #[command(flatten)]
     foreign: ForeignEvalArguments,
 }
@@ -198,6 +202,7 @@ fn eval_probe(arguments: &EvalArguments) -> Result<(), Failure> {
     let said =
         [of_policies(&study.plan.models)?, of_probe(path, &path.display().to_string(), &file)?].concat();
     check_ranges((&study.path, &study.plan), &study.world, &said, Some(&arguments.range))?;
+    let forks = arguments.forks.read(&study, &arguments.range)?;
     let (discovery, _) = rollouts_of(&study, "discovery", arguments.discovery.as_ref())?;
     // Rollouts in a file were recorded in the plan's log when they were collected.
     let run_now = arguments.episodes.is_none();
@@ -205,9 +210,10 @@ fn eval_probe(arguments: &EvalArguments) -> Result<(), Failure> {
     note(arguments.study.plan.as_ref(), &study.plan, "aegis probe eval", &arguments.range, sets)?;
     let (fresh, _) = rollouts_of(&study, &arguments.range, arguments.episodes.as_ref())?;
     let motion = study.world.motion()?;
-    let discovery = Discovery { rollouts: &discovery, motion: &motion };
-    let found =
-        evaluate(&file, discovery, &fresh, &study.plan.gate, study.plan.master_seed).or_exit(Exit::Failed)?;
+    let baselines = Discovery { rollouts: &discovery, motion: &motion };
+    let found = evaluate(&file, baselines, &fresh, &study.plan.gate, study.plan.master_seed);
+    let mut found = found.or_exit(Exit::Failed)?;
+    arguments.forks.evaluate(&forks, (&study, &file), (&discovery, &fresh), &motion, &mut found)?;
     deliver(arguments, &found, &eval_view::markdown(&found, &arguments.range))
 }
 

@@ -7,6 +7,8 @@ use aegis_experiments::report::plain;
 use aegis_probe::evaluation::{Evaluation, Measure};
 use aegis_statistics::Proportion;
 
+use super::benefit_view;
+
 /// Row with the figures of the published probe, for comparison (arXiv 2606.06660).
 const PUBLISHED: &str = "| published, another policy and benchmark run | 0.764 [0.70, 0.84] | |";
 
@@ -104,6 +106,8 @@ pub fn markdown(found: &Evaluation, range: &str) -> String {
             share(&coverage.covered)
         );
     }
+    text.extend(found.benefit.as_ref().map(benefit_view::benefit));
+    text.extend(found.hold_out.as_ref().map(benefit_view::hold_out));
     text
 }
 
