@@ -5,7 +5,7 @@
 //! the fork, but not what a second hold would do.
 
 use aegis_core::{EpisodeKey, GateLimits, Start};
-use aegis_probe::forks::{Branch, EpisodeForks};
+use aegis_probe::forks::{Branch, Fork};
 use aegis_statistics::{Bootstrap, Clusters, Estimate, StatisticsError};
 use serde::Serialize;
 
@@ -36,18 +36,15 @@ pub struct PricedEpisode {
     pub boundaries: Vec<PricedBoundary>,
 }
 
-impl PricedEpisode {
-    /// Combines an episode's forks with a reading for each of them, in order.
-    pub fn of(forks: &EpisodeForks, readings: &[f64], gate: &GateLimits) -> Self {
-        let boundary = |(fork, reading): (&aegis_probe::forks::Fork, &f64)| PricedBoundary {
-            index: fork.step / gate.chunk_steps,
-            reading: if reading.is_nan() { f64::INFINITY } else { *reading },
-            hold: fork.hold,
-        };
-        let boundaries = forks.forks.iter().zip(readings).map(boundary).collect();
-        Self { key: forks.key, success: forks.success, boundaries }
+impl PricedBoundary {
+    /// Returns the boundary of a fork with what a rule reads there; NaN counts as the highest reading.
+    pub fn of(fork: &Fork, reading: f64, gate: &GateLimits) -> Self {
+        let reading = if reading.is_nan() { f64::INFINITY } else { reading };
+        Self { index: fork.step / gate.chunk_steps, reading, hold: fork.hold }
     }
+}
 
+impl PricedEpisode {
     /// Returns the hold that a gate with these prices gives first, if it gives one.
     fn first_hold(&self, prices: &[f64]) -> Option<&Branch> {
         let price =
@@ -242,7 +239,10 @@ mod tests {
     fn priced(state: usize, success: bool, readings: &[f64]) -> PricedEpisode {
         let forks: Vec<(u32, bool, bool)> =
             (1..=readings.len() as u32).map(|one| (10 * one, true, true)).collect();
-        PricedEpisode::of(&episode(state, success, &forks), readings, &gate())
+        let of = episode(state, success, &forks);
+        let boundaries =
+            of.forks.iter().zip(readings).map(|(fork, reading)| PricedBoundary::of(fork, *reading, &gate()));
+        PricedEpisode { key: of.key, success, boundaries: boundaries.collect() }
     }
 
     #[test]

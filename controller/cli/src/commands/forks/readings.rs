@@ -1,10 +1,11 @@
 //! Weak episodes with their forks at every boundary, and what the heads of a plan's probe read there.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use aegis_core::{EpisodeKey, Heads};
-use aegis_experiments::forks::price::PricedEpisode;
+use aegis_core::probe::ProbeError;
+use aegis_core::{GateLimits, Heads};
+use aegis_experiments::forks::price::{PricedBoundary, PricedEpisode};
+use aegis_probe::benefit::Forked;
 use aegis_probe::file::ProbeFile;
 use aegis_probe::fork_file::read;
 use aegis_probe::forks::EpisodeForks;
@@ -66,57 +67,39 @@ impl ForkedArguments {
             return Err(refused("boundaries_per_episode", most.to_string(), valid.into()));
         }
         let (rollouts, _) = rollouts_of(&study, &range, Some(&self.episodes))?;
-        let readings = Readings::of(&probe.heads(), &rollouts, &forks).map_err(|reason| {
-            let (episodes, forks) = (self.episodes.display(), self.file.display());
-            failure(Exit::Input, format!("{episodes}: {reason}; valid is the rollouts of {forks}"))
-        })?;
+        let joined = Forked::join(&rollouts, &forks)
+            .map_err(|error| failure(Exit::Input, format!("{}: {error}", self.file.display())))?;
         let gate = &study.plan.gate;
-        let priced = |values: &[Vec<f64>]| -> Vec<PricedEpisode> {
-            forks
-                .iter()
-                .zip(values)
-                .map(|(episode, values)| PricedEpisode::of(episode, values, gate))
-                .collect()
-        };
-        let (by_benefit, by_risk) = (priced(&readings.benefit), priced(&readings.risk));
+        let (by_risk, by_benefit) = read_all(&probe.heads(), &rollouts, &joined, gate)
+            .map_err(|error| failure(Exit::Input, format!("{}: {error}", self.episodes.display())))?;
         Ok(ForkedRange { study, probe, range, forks, by_risk, by_benefit })
     }
 }
 
-/// Readings of the heads at every forked boundary, by episode.
-struct Readings {
-    benefit: Vec<Vec<f64>>,
-    risk: Vec<Vec<f64>>,
-}
-
-impl Readings {
-    /// Reads every rollout with `heads`, boundary by boundary, and keeps what was read where there is a fork.
-    fn of(heads: &Heads, rollouts: &[Rollout], forks: &[EpisodeForks]) -> Result<Self, String> {
-        let by_key: BTreeMap<EpisodeKey, &Rollout> =
-            rollouts.iter().map(|rollout| (rollout.key, rollout)).collect();
-        let mut readings = Self { benefit: Vec::new(), risk: Vec::new() };
-        for episode in forks {
-            let rollout = by_key
-                .get(&episode.key)
-                .filter(|rollout| (rollout.success, rollout.steps) == (episode.success, episode.steps))
-                .ok_or_else(|| {
-                    format!("rows: found no rollout that ends as the weak episode of {:?}", episode.key)
-                })?;
-            let mut memory = heads.memory();
-            let mut read: BTreeMap<u32, (f64, f64)> = BTreeMap::new();
-            for boundary in &rollout.boundaries {
-                let (score, benefit) =
-                    heads.read(&mut memory, &boundary.features).map_err(|error| error.to_string())?;
-                read.insert(boundary.step, (benefit.unwrap_or(f64::NAN), score.risk()));
-            }
-            let at = |step: u32| {
-                read.get(&step).copied().ok_or_else(|| format!("rows: found no boundary at step {step}"))
+/// Returns the episodes as a gate on the risk and a gate on the benefit read them. A head reads every boundary of an episode in order.
+fn read_all(
+    heads: &Heads,
+    rollouts: &[Rollout],
+    joined: &Forked<'_>,
+    gate: &GateLimits,
+) -> Result<(Vec<PricedEpisode>, Vec<PricedEpisode>), ProbeError> {
+    let mut all = (Vec::with_capacity(rollouts.len()), Vec::with_capacity(rollouts.len()));
+    let mut forked = joined.boundaries.iter().peekable();
+    for (place, rollout) in rollouts.iter().enumerate() {
+        let mut memory = heads.memory();
+        let empty = PricedEpisode { key: rollout.key, success: rollout.success, boundaries: Vec::new() };
+        let (mut by_risk, mut by_benefit) = (empty.clone(), empty);
+        for (index, boundary) in rollout.boundaries.iter().enumerate() {
+            let (score, benefit) = heads.read(&mut memory, &boundary.features)?;
+            let Some(here) = forked.next_if(|one| (one.episode, one.index) == (place, index)) else {
+                continue;
             };
-            let values = episode.forks.iter().map(|fork| at(fork.step)).collect::<Result<Vec<_>, _>>()?;
-            let (benefit, risk) = values.into_iter().unzip();
-            readings.benefit.push(benefit);
-            readings.risk.push(risk);
+            let priced = |reading: f64| PricedBoundary::of(here.fork, reading, gate);
+            by_risk.boundaries.push(priced(score.risk()));
+            by_benefit.boundaries.push(priced(benefit.unwrap_or(f64::NAN)));
         }
-        Ok(readings)
+        all.0.push(by_risk);
+        all.1.push(by_benefit);
     }
+    Ok(all)
 }
