@@ -1,4 +1,5 @@
 //! Synthetic episodes with forks, whose true benefit is known.
+#![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use std::ops::Range;
 
