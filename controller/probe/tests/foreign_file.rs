@@ -108,7 +108,12 @@ fn the_layout_is_stated_and_a_contradiction_is_refused() {
             "calibration.disagreement: found given",
         ),
         ("\"chunk_steps\":2,", "", "chunk_steps: found none; valid is given in a file of schema 4"),
-        ("\"schema\":4", "\"schema\":5", "schema: found 5; valid is 3, 4 for rollouts of another program"),
+        ("\"schema\":4", "\"schema\":5", "discovery.origin"),
+        (
+            "\"schema\":4",
+            "\"schema\":6",
+            "schema: found 6; valid is 3, 5 with a benefit head, 4 for rollouts of another program",
+        ),
     ] {
         assert!(text.contains(from), "{from:?} is missing from {text}");
         std::fs::write(&path, text.replace(from, to)).unwrap();

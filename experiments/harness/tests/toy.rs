@@ -367,7 +367,12 @@ fn a_probe_file_is_read_back_and_only_for_its_model() {
     assert!(error.contains("probe.json") && error.contains("scale: found 0"), "{error}");
     std::fs::write(&path, "{ \"schema\": 1 }").unwrap();
     let error = ProbeFile::load(&path, "abc", "action_tokens", 2).unwrap_err().to_string();
-    assert!(error.contains("schema: found 1; valid is 3, 4 for rollouts of another program"), "{error}");
+    assert!(
+        error.contains(
+            "schema: found 1; valid is 3, 5 with a benefit head, 4 for rollouts of another program"
+        ),
+        "{error}"
+    );
     std::fs::write(&path, "{ \"schema\": 2").unwrap();
     assert!(matches!(ProbeFile::load(&path, "abc", "action_tokens", 2), Err(ProbeFileError::Parse { .. })));
 }
